@@ -1,0 +1,39 @@
+# Two commands set everything up on a fresh Debian 12: `make demo` and `make test` (as root: they
+# install Debian packages and make network namespaces). Everything else builds on the same set-up.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint types unit test clean
+
+help: ## what can be made
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
+
+setup: $(STAMP) ## install what is needed: Debian packages, a virtual environment
+$(STAMP): pyproject.toml constraints.txt tools/install-debian
+	tools/install-debian
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	touch $@
+
+check: lint types unit ## lint, types, unit tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest -q tests/unit
+
+test: setup lint types ## everything: installs what it needs, then lint, types and every test
+	$(BIN)/pytest tests
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache
