@@ -114,7 +114,7 @@ Outcome = Committed | Refused
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one transaction did to one key. `value` is None when the key was deleted."""
+    """What one transaction did to one key. `value` is None, and `created` 0, when the key was deleted."""
 
     key: Key
     value: bytes | None
@@ -152,6 +152,14 @@ class TooLarge(StoreError):
     """A transaction beyond what the store accepts in one piece."""
 
 
+class LeaseGone(StoreError):
+    """A put named a lease that has expired, or was never granted. Nothing was written."""
+
+    def __init__(self, lease: int) -> None:
+        super().__init__(f"lease {lease:x} has expired or was revoked; grant a new one")
+        self.lease = lease
+
+
 class Incompatible(StoreError):
     """The store holds data that this version cannot read: corrupt, or written by a newer version."""
 
@@ -175,15 +183,26 @@ class Store(Protocol):
     ) -> Page:
         """A page of the keys under a prefix, in order. Give the first page's revision and `next` for more."""
 
-    async def transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Outcome: ...
+    async def transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Outcome:
+        """All the writes if all the guards hold, else nothing. A key may be written once.
+
+        Writes that change nothing (none at all, or deleting what is absent) raise no revision.
+        """
 
     def watch(self, prefix: Key, *, after: Revision) -> AsyncIterator[Batch]:
-        """Every change after a revision, for ever. Marks of progress come between, now and then."""
+        """Every change after a revision, for ever. Marks of progress come between, now and then.
+
+        A caller that breaks out of the loop closes the iterator (`contextlib.aclosing`).
+        """
 
     async def revision(self) -> Revision: ...
 
     async def grant(self, ttl: float) -> int:
-        """A new lease, which goes away `ttl` seconds after it was last kept alive."""
+        """A new lease, which goes away `ttl` seconds after it was last kept alive.
+
+        The store may make the time longer (etcd counts whole seconds, two at least), and starts it
+        again when the store itself restarts.
+        """
 
     async def keep_alive(self, lease: int) -> bool:
         """Start the lease's time again. False when it is gone already."""
@@ -191,7 +210,11 @@ class Store(Protocol):
     async def revoke(self, lease: int) -> None: ...
 
     async def compact(self, revision: Revision) -> None:
-        """Forget what was before a revision; the current values stay."""
+        """Forget what was before a revision; the current values stay.
+
+        That revision can still be listed, and watched after; none before it can. Compacting to a
+        revision that is compacted already does nothing.
+        """
 
     async def close(self) -> None: ...
 
