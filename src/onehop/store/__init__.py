@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from onehop.store.interface import (
     Absent,
@@ -63,7 +66,11 @@ __all__ = [
 
 
 async def open_store(url: str) -> Store:
-    """The store at `sqlite:///absolute/path.db`.
+    """The store that a URL names.
+
+    `sqlite:///path/file.db` is embedded. `etcd://HOST:PORT,HOST:PORT/PREFIX` is a cluster; `etcds://` is
+    the same over TLS, and takes the PEM files `?ca=FILE&cert=FILE&key=FILE`. Both etcd forms take
+    `user=NAME&password_file=FILE`.
 
     Drivers are imported when they are asked for: an embedded store needs no gRPC.
     """
@@ -72,7 +79,17 @@ async def open_store(url: str) -> Store:
         from onehop.store.sqlite import SqliteStore
 
         return await SqliteStore.open(_path(url))
-    raise ValueError(f"no store is called {scheme or url!r}; use sqlite:///path/file.db")
+    if scheme in ("etcd", "etcds"):
+        from onehop.store.etcd import EtcdStore, Login, Tls
+
+        parts = _etcd(url)
+        return await EtcdStore.open(
+            parts.endpoints,
+            prefix=parts.prefix,
+            tls=Tls(_pem(parts.ca), _pem(parts.cert), _pem(parts.key)) if parts.tls else None,
+            login=Login(parts.user, _secret(parts.password_file)) if parts.user else None,
+        )
+    raise ValueError(f"no store is called {scheme or url!r}; use sqlite:///path/file.db or etcd://HOST:2379")
 
 
 def _path(url: str) -> str:
@@ -80,3 +97,55 @@ def _path(url: str) -> str:
     if parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"{url!r} names no file; write sqlite:///path/file.db, with three slashes")
     return unquote(parts.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Etcd:
+    endpoints: list[str]
+    prefix: str
+    tls: bool
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    user: str = ""
+    password_file: str = ""
+
+
+def _etcd(url: str) -> _Etcd:
+    parts = urlsplit(url)
+    endpoints = [address.strip() for address in parts.netloc.split(",")]
+    if "@" in parts.netloc:
+        raise ValueError("a store's URL holds no password; write ?user=NAME&password_file=FILE")
+    for address in endpoints:
+        if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/]+):\d+", address):
+            raise ValueError(f"{address!r} is no endpoint; write HOST:PORT, or [ADDRESS]:PORT for IPv6")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    unknown = options.keys() - {"ca", "cert", "key", "user", "password_file"}
+    if unknown:
+        raise ValueError(
+            f"a store's URL has no {sorted(unknown)[0]!r}; it takes ca, cert, key, user, password_file"
+        )
+    files = options.keys() & {"ca", "cert", "key"}
+    if files and parts.scheme == "etcd":
+        raise ValueError("ca, cert and key are for TLS; write etcds:// instead of etcd://")
+    if ("cert" in options) != ("key" in options):
+        raise ValueError("a client certificate needs both cert and key")
+    if ("user" in options) != ("password_file" in options):
+        raise ValueError("a login needs both user and password_file")
+    prefix = unquote(parts.path) if parts.path.strip("/") else "/onehop/"
+    return _Etcd(endpoints, prefix, parts.scheme == "etcds", **options)
+
+
+def _pem(path: str) -> bytes | None:
+    return _file(path) if path else None
+
+
+def _secret(path: str) -> str:
+    return _file(path).decode().strip("\r\n")
+
+
+def _file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; the store's URL names it") from error

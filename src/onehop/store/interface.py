@@ -17,7 +17,7 @@ Invariants every driver keeps (the conformance suite in `tests/store/` holds the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,10 +189,11 @@ class Store(Protocol):
         Writes that change nothing (none at all, or deleting what is absent) raise no revision.
         """
 
-    def watch(self, prefix: Key, *, after: Revision) -> AsyncIterator[Batch]:
+    def watch(self, prefix: Key, *, after: Revision) -> AsyncGenerator[Batch, None]:
         """Every change after a revision, for ever. Marks of progress come between, now and then.
 
-        A caller that breaks out of the loop closes the iterator (`contextlib.aclosing`).
+        A caller that breaks out of the loop closes the generator (`contextlib.aclosing`). A revision
+        that the store has not reached is of another history, and ends in `Compacted` too.
         """
 
     async def revision(self) -> Revision: ...

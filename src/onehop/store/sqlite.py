@@ -16,7 +16,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,8 +134,7 @@ class SqliteStore:
         return MAX_OPERATIONS
 
     async def revision(self) -> Revision:
-        self._check_open()
-        return self._head
+        return await self._read(lambda db: file.get_meta(db, "revision"))
 
     async def get(self, key: Key) -> Entry | None:
         check_key(key)
@@ -287,8 +286,10 @@ class SqliteStore:
 
     # --- watching -----------------------------------------------------------------------------------
 
-    async def watch(self, prefix: Key, *, after: Revision) -> AsyncIterator[Batch]:
+    async def watch(self, prefix: Key, *, after: Revision) -> AsyncGenerator[Batch, None]:
         position = after
+        if after > self._head and after > (now := await self.revision()):
+            raise Compacted(now)
         while True:
             self._check_open()
             news = self._news

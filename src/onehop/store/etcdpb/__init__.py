@@ -1,0 +1,1 @@
+"""etcd's protocol, generated: see rpc.proto and tools/generate-etcdpb."""
