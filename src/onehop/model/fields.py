@@ -188,6 +188,8 @@ def canonicalise(obj: StructT) -> StructT:
 
     def change(path: str, text: Any) -> Any:
         assert leaf.trait.format is not None
+        if not text and leaf.trait.assigned:
+            return text  # left out: `assign` fills it in
         try:
             after = canonical(text, leaf.trait.format)
         except ValueError as error:

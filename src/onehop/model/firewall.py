@@ -36,8 +36,12 @@ class SecurityGroupRule(Object, frozen=True, kw_only=True):
         str | None,
         field("Only these destination ports (tcp, udp, sctp): `80`, `8000-8099`.", format=Format.PORTS),
     ] = None
-    icmp_type: Annotated[int | None, field("Only this ICMP type.", ge=0, le=255)] = None
-    icmp_code: Annotated[int | None, field("Only this ICMP code.", ge=0, le=255)] = None
+    icmp_type: Annotated[Annotated[int, msgspec.Meta(ge=0, le=255)] | None, field("Only this ICMP type.")] = (
+        None
+    )
+    icmp_code: Annotated[Annotated[int, msgspec.Meta(ge=0, le=255)] | None, field("Only this ICMP code.")] = (
+        None
+    )
     remote_cidr: Annotated[str | None, field("Only from or to these addresses.", format=Format.CIDR)] = None
     remote_group: Annotated[
         str | None, field("Only from or to addresses of members of this group.", ref="security-group")
@@ -94,8 +98,13 @@ class Match(Struct, frozen=True, kw_only=True):
     dst_mac: Annotated[
         str | None, field("Destination MAC, with a mask if need be.", format=Format.MAC_MASK)
     ] = None
-    ethertype: Annotated[int | None, field("The ethertype, behind any VLAN tag.", ge=0x600, le=0xFFFF)] = None
-    vlan: Annotated[int | None, field("The VLAN of the tag; 0 for frames without one.", ge=0, le=4094)] = None
+    ethertype: Annotated[
+        Annotated[int, msgspec.Meta(ge=0x600, le=0xFFFF)] | None, field("The ethertype, behind any VLAN tag.")
+    ] = None
+    vlan: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=4094)] | None,
+        field("The VLAN of the tag; 0 for frames without one."),
+    ] = None
     src: Annotated[str | None, field("Source addresses.", format=Format.CIDR)] = None
     dst: Annotated[str | None, field("Destination addresses.", format=Format.CIDR)] = None
     src_group: Annotated[str | None, field("Source addresses, as a group.", ref="address-group")] = None
@@ -103,9 +112,9 @@ class Match(Struct, frozen=True, kw_only=True):
     protocol: Annotated[str | None, field("The IP protocol.", format=Format.PROTOCOL)] = None
     src_ports: Annotated[str | None, field("Source ports.", format=Format.PORTS)] = None
     dst_ports: Annotated[str | None, field("Destination ports.", format=Format.PORTS)] = None
-    icmp_type: Annotated[int | None, field("ICMP type.", ge=0, le=255)] = None
-    icmp_code: Annotated[int | None, field("ICMP code.", ge=0, le=255)] = None
-    dscp: Annotated[int | None, field("DSCP.", ge=0, le=63)] = None
+    icmp_type: Annotated[Annotated[int, msgspec.Meta(ge=0, le=255)] | None, field("ICMP type.")] = None
+    icmp_code: Annotated[Annotated[int, msgspec.Meta(ge=0, le=255)] | None, field("ICMP code.")] = None
+    dscp: Annotated[Annotated[int, msgspec.Meta(ge=0, le=63)] | None, field("DSCP.")] = None
     fragment: Annotated[
         Literal["any", "first", "later"] | None, field("Fragments: any, the first, or those after it.")
     ] = None

@@ -103,8 +103,8 @@ class PortAddress(Struct, frozen=True, kw_only=True):
         str | None, field("The address; a free one, if left out.", format=Format.IP, assigned=True)
     ] = None
     prefix: Annotated[
-        int | None,
-        field("Only on a link between routers, where there is no subnet: the prefix length.", ge=0, le=128),
+        Annotated[int, msgspec.Meta(ge=0, le=128)] | None,
+        field("Only on a link between routers, where there is no subnet: the prefix length."),
     ] = None
 
 
@@ -170,7 +170,8 @@ class Binding(Object, frozen=True, kw_only=True):
         field("The interface: a tap, a veth or a physical one.", format=Format.INTERFACE),
     ] = None
     vlan: Annotated[
-        int | None, field("Only frames with this VLAN tag belong to the port.", ge=1, le=4094)
+        Annotated[int, msgspec.Meta(ge=1, le=4094)] | None,
+        field("Only frames with this VLAN tag belong to the port."),
     ] = None
     trunk: Annotated[
         str | None,
