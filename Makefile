@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint types unit test clean
+.PHONY: help setup bpf check lint types unit test clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -19,6 +19,10 @@ $(STAMP): pyproject.toml constraints.txt tools/install-debian
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
 	touch $@
+
+bpf: setup ## generate the C headers, compile the eBPF programs
+	$(BIN)/python -m onehop.datapath.generate
+	$(BIN)/python -m onehop.datapath.build
 
 check: lint types unit ## lint, types, unit tests
 
@@ -36,4 +40,4 @@ test: setup lint types ## everything: installs what it needs, then lint, types a
 	$(BIN)/pytest tests
 
 clean: ## remove what was built here
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist src/onehop/datapath/built .mypy_cache .ruff_cache

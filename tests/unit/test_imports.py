@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "onehop"
 # What each package may import, besides itself. The CLI may use the simulation for `trace --offline`.
 MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
+    "linux": set(),
     "simulation": {"model"},
     "compiler": {"model"},
     "store": {"model"},
@@ -20,12 +21,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services": {"model"},
     "edge": {"model"},
     "controller": {"model", "simulation", "store", "feed"},
-    "datapath": {"model", "compiler"},
-    "agent": {"model", "compiler", "datapath", "feed", "services", "edge"},
+    "datapath": {"model", "compiler", "linux"},
+    "agent": {"model", "compiler", "datapath", "feed", "services", "edge", "linux"},
     "client": {"model"},
     "cli": {"model", "client", "simulation"},
     "integrations": {"model", "client"},
-    "lab": {"model", "client"},
+    "lab": {"model", "client", "linux"},
 }
 
 

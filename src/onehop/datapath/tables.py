@@ -1,0 +1,15 @@
+"""What the eBPF programs and Python share: every struct and every enumeration, each declared once.
+
+`python -m onehop.datapath.generate` writes them out for C; a test holds the written headers to this file.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from onehop.datapath.layouts import Layout
+
+__all__ = ["ENUMERATIONS", "LAYOUTS"]
+
+LAYOUTS: tuple[type[Layout], ...] = ()
+ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = ()
