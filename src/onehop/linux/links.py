@@ -100,6 +100,11 @@ class Links:
         (link,) = self._netlink.get_links(self.index(name))
         return str(link.get("address"))
 
+    def statistics(self, name: str) -> dict[str, int]:
+        """The interface's counters: rx_packets, tx_dropped and so on."""
+        (link,) = self._netlink.get_links(self.index(name))
+        return dict(link.get("stats64"))
+
     # --- addresses and routes ---
 
     def address(self, name: str, cidr: str) -> None:
