@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onehop.store.interface import Guard, PrefixEmpty, Put, TooLarge, Write
+from onehop.store.interface import Guard, PrefixEmpty, Put, RangeEmpty, TooLarge, Write
 
 # etcd refuses a request of 1.5 MiB. Both drivers stay below it, so that nothing depends on the driver.
 MAX_BYTES = 1_400_000
@@ -25,7 +25,7 @@ def check(guards: Sequence[Guard], writes: Sequence[Write], most: int) -> None:
         raise ValueError(f"a transaction writes the key {twice!r} twice")
     size = 0
     for guard in guards:
-        size += check_key(guard.prefix if isinstance(guard, PrefixEmpty) else guard.key) + _PER_OPERATION
+        size += sum(map(check_key, _keys(guard))) + _PER_OPERATION
     for write in writes:
         size += check_key(write.key) + _PER_OPERATION
         if isinstance(write, Put):
@@ -34,6 +34,12 @@ def check(guards: Sequence[Guard], writes: Sequence[Write], most: int) -> None:
             size += len(write.value)
     if size > MAX_BYTES:
         raise TooLarge(f"a transaction of {size:,} bytes is beyond the {MAX_BYTES:,} a store takes; split it")
+
+
+def _keys(guard: Guard) -> tuple[str, ...]:
+    if isinstance(guard, PrefixEmpty):
+        return (guard.prefix,)
+    return (guard.start, guard.end) if isinstance(guard, RangeEmpty) else (guard.key,)
 
 
 def check_key(key: str) -> int:

@@ -27,6 +27,7 @@ from onehop.store.interface import (
     Outcome,
     PrefixEmpty,
     Put,
+    RangeEmpty,
     Refused,
     StoreError,
     Write,
@@ -89,8 +90,13 @@ class Writer:
                 found = self._find(key.encode())
                 return found is not None and found[0] >> PLACES == revision
             case PrefixEmpty(prefix):
-                query = "SELECT 1 FROM entry WHERE key >= ? AND key < ? LIMIT 1"
-                return self._db.execute(query, (prefix.encode(), prefix_end(prefix))).fetchone() is None
+                return self._is_empty(prefix.encode(), prefix_end(prefix))
+            case RangeEmpty(start, end):
+                return self._is_empty(start.encode(), end.encode())
+
+    def _is_empty(self, start: bytes, end: bytes) -> bool:
+        query = "SELECT 1 FROM entry WHERE key >= ? AND key < ? LIMIT 1"
+        return self._db.execute(query, (start, end)).fetchone() is None
 
     def _find(self, key: bytes) -> tuple[int, int] | None:
         """Seq and revision of creation of a key."""

@@ -70,7 +70,15 @@ class PrefixEmpty:
     prefix: Key
 
 
-Guard = Absent | Exists | AtRevision | PrefixEmpty
+@dataclass(frozen=True, slots=True)
+class RangeEmpty:
+    """There is no key from `start` up to, not including, `end`."""
+
+    start: Key
+    end: Key
+
+
+Guard = Absent | Exists | AtRevision | PrefixEmpty | RangeEmpty
 
 
 # --- writes -----------------------------------------------------------------------------------------
