@@ -51,8 +51,8 @@ class Cache:
         """The revision that last wrote an object; 0 when there is none."""
         raise NotImplementedError
 
-    async def wait_for(self, revision: Revision, timeout: float | None = None) -> None:
-        """Return once the view holds everything up to a revision. Raises TimeoutError."""
+    async def wait_for(self, revision: Revision) -> None:
+        """Return once the view holds everything up to a revision (bound it with `asyncio.timeout`)."""
         raise NotImplementedError
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:

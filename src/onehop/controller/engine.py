@@ -33,7 +33,7 @@ class Operation:
     project   the current project, by id or name: where a new object goes and where names are looked up;
               the caller's only project if left out. A `project` in the body comes first
     if_match  the revision that the object must still have
-    trusted   read-only fields that the controller itself sets (a token's `hash`, an `id`); never from a caller
+    trusted   read-only fields that the controller itself sets (`id`, a token's `hash`); never a caller's
     """
 
     op: Verb
