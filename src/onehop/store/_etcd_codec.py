@@ -19,6 +19,7 @@ from onehop.store.interface import (
     Guard,
     Outcome,
     PrefixEmpty,
+    RangeEmpty,
     Refused,
     Write,
 )
@@ -56,21 +57,28 @@ def _compare(base: str, guard: Guard) -> pb.Compare:
                 result=pb.Compare.EQUAL,
                 mod_revision=revision,
             )
-        case PrefixEmpty(prefix):
+        case PrefixEmpty() | RangeEmpty():
             # A comparison over a range holds when it holds for every key there: so for none, always.
+            start, end = _range(base, guard)
             return pb.Compare(
-                key=(base + prefix).encode(),
-                range_end=prefix_end(base + prefix),
+                key=start,
+                range_end=end,
                 target=pb.Compare.CREATE,
                 result=pb.Compare.EQUAL,
                 create_revision=0,
             )
 
 
-def _look(base: str, guard: Guard) -> pb.RangeRequest:
+def _range(base: str, guard: PrefixEmpty | RangeEmpty) -> tuple[bytes, bytes]:
     if isinstance(guard, PrefixEmpty):
-        prefix = base + guard.prefix
-        return pb.RangeRequest(key=prefix.encode(), range_end=prefix_end(prefix), limit=1, keys_only=True)
+        return (base + guard.prefix).encode(), prefix_end(base + guard.prefix)
+    return (base + guard.start).encode(), (base + guard.end).encode()
+
+
+def _look(base: str, guard: Guard) -> pb.RangeRequest:
+    if isinstance(guard, PrefixEmpty | RangeEmpty):
+        start, end = _range(base, guard)
+        return pb.RangeRequest(key=start, range_end=end, limit=1, keys_only=True)
     return pb.RangeRequest(key=(base + guard.key).encode(), keys_only=True)
 
 
@@ -93,7 +101,7 @@ def outcome(guards: Sequence[Guard], response: pb.TxnResponse) -> Outcome:
 
 def _holds(guard: Guard, found: Sequence[pb.KeyValue]) -> bool:
     match guard:
-        case Absent() | PrefixEmpty():
+        case Absent() | PrefixEmpty() | RangeEmpty():
             return not found
         case Exists():
             return bool(found)
