@@ -144,16 +144,17 @@ class Map(Handle, Generic[K, V]):
 
     def delete_many(self, keys: Iterable[K]) -> int:
         """Remove entries in batches; how many were there."""
-        remaining, deleted = iter(keys), 0
+        remaining, deleted, size = iter(keys), 0, self.key.size
         while chunk := self.key.encode_all(islice(remaining, CHUNK)):
-            while chunk:
-                count = c_uint32(len(chunk) // self.key.size)
-                result = lib.delete_batch(self.fd, chunk, ctypes.byref(count), None)
+            buffer, at = ctypes.create_string_buffer(chunk, len(chunk)), 0
+            while at < len(chunk):
+                count = c_uint32((len(chunk) - at) // size)
+                result = lib.delete_batch(self.fd, ctypes.addressof(buffer) + at, ctypes.byref(count), None)
                 if result < 0 and result != -errno.ENOENT:
                     raise self._error(result, "delete from")
                 deleted += count.value
                 # The kernel stops at an absent key: go on behind it.
-                chunk = chunk[(count.value + 1) * self.key.size :] if result else b""
+                at += (count.value + 1) * size if result else len(chunk)
         return deleted
 
     def keys(self) -> Iterator[K]:
