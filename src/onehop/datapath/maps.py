@@ -130,7 +130,11 @@ class Map(Handle, Generic[K, V]):
     # --- many entries ---
 
     def update_many(self, entries: Iterable[tuple[K, V]]) -> int:
-        """Write entries in batches, in order; how many. When one fails, those before it are written."""
+        """Write entries in batches, in order; how many. When one fails, those before it are written.
+
+        Into a map of maps this is the way also for a few: each *call* there waits until no program can
+        still see what was replaced, which takes milliseconds however many entries it has.
+        """
         remaining, done = iter(entries), 0
         while chunk := list(islice(remaining, CHUNK)):
             keys = self.key.encode_all(key for key, _ in chunk)

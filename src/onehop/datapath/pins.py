@@ -16,7 +16,7 @@ from pathlib import Path
 from onehop.datapath.libbpf import Handle
 from onehop.linux import libc
 
-__all__ = ["is_bpffs", "mount_bpffs", "remove", "staged", "unmount_bpffs"]
+__all__ = ["is_bpffs", "mount_bpffs", "pin_all", "remove", "staged", "unmount_bpffs"]
 
 _MAGIC = 0xCAFE4A11
 _STAGE = "new-"  # bpffs allows no dots in names

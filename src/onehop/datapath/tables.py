@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 
 from onehop.datapath.layouts import Layout
+from onehop.model.vocabulary import Drop, Stage, TunnelFlag
 
 __all__ = ["ENUMERATIONS", "LAYOUTS"]
 
 LAYOUTS: tuple[type[Layout], ...] = ()
-ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = ()
+ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = (Stage, Drop, TunnelFlag)
