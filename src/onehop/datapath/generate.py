@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onehop.datapath.headers import layouts_header, vocabulary_header
-from onehop.datapath.tables import ENUMERATIONS, LAYOUTS
+from onehop.datapath.tables import CONSTANTS, ENUMERATIONS, LAYOUTS
 
 __all__ = ["GENERATED", "headers", "write"]
 
@@ -14,7 +14,7 @@ GENERATED = Path(__file__).parent / "bpf" / "generated"
 
 def headers() -> dict[str, str]:
     """File names and their text, as they ought to be."""
-    return {"layouts.h": layouts_header(LAYOUTS), "vocabulary.h": vocabulary_header(ENUMERATIONS)}
+    return {"layouts.h": layouts_header(LAYOUTS), "vocabulary.h": vocabulary_header(ENUMERATIONS, CONSTANTS)}
 
 
 def write(folder: Path = GENERATED) -> list[Path]:

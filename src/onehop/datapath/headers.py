@@ -6,7 +6,7 @@ import enum
 import inspect
 import textwrap
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from onehop.datapath.layouts import Field, Layout, LayoutError, c_name, codec, fields
 
@@ -27,9 +27,12 @@ def layouts_header(declared: Sequence[type[Layout]]) -> str:
     return "\n".join([_TOP + includes, *structs])
 
 
-def vocabulary_header(declared: Sequence[type[enum.IntEnum] | type[enum.IntFlag]]) -> str:
-    """Every enumeration, members prefixed by its name: Drop.NO_ROUTE becomes DROP_NO_ROUTE."""
-    return "\n".join([_TOP, *(_enumeration(kind) for kind in declared)])
+def vocabulary_header(
+    declared: Sequence[type[enum.IntEnum] | type[enum.IntFlag]], constants: Mapping[str, int] | None = None
+) -> str:
+    """Constants, and every enumeration, members prefixed by its name: Drop.NO_ROUTE becomes DROP_NO_ROUTE."""
+    defines = [f"#define {name} {value}\n" for name, value in (constants or {}).items()]
+    return "\n".join([_TOP, *defines, *(_enumeration(kind) for kind in declared)])
 
 
 def _inner_first(layout: type[Layout]) -> Iterable[type[Layout]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 
 from onehop.datapath.layouts import Layout
-from onehop.model.vocabulary import Drop, Stage, TunnelFlag
+from onehop.model.vocabulary import MAX_DEVICES, Drop, Stage, TunnelFlag
 
-__all__ = ["ENUMERATIONS", "LAYOUTS"]
+__all__ = ["CONSTANTS", "ENUMERATIONS", "LAYOUTS"]
 
 LAYOUTS: tuple[type[Layout], ...] = ()
 ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = (Stage, Drop, TunnelFlag)
+CONSTANTS: dict[str, int] = {"MAX_DEVICES": MAX_DEVICES}

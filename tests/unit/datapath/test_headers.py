@@ -78,6 +78,10 @@ def test_an_enumeration_becomes_c_with_its_name_before_each_member() -> None:
     ) in vocabulary_header([Drop])
 
 
+def test_constants_become_defines() -> None:
+    assert "#define LIMIT 16\n" in vocabulary_header([], {"LIMIT": 16})
+
+
 def test_flags_have_no_count() -> None:
     text = vocabulary_header([Flags])
     assert "FLAGS_LEARN = 1" in text
