@@ -32,7 +32,7 @@ class Bundle:
 
 
 class Bundles:
-    """Who has what. `view` is what the bundles are computed from, and is exchanged while changes are applied."""
+    """Who has what. `view` is what all is computed from; it is exchanged while changes are applied."""
 
     def __init__(self, view: View) -> None:
         self.view = view

@@ -19,7 +19,7 @@ computed anew for a host, and nothing at all for hosts that are not connected.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,8 @@ from onehop.feed.bundles import Bundle, Bundles
 from onehop.feed.needs import SHELL, edges
 from onehop.model import Binding, Link, Network, Object, Port, Router
 from onehop.model.view import Overlay, View
+
+_NOTHING: Mapping[str, Object | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Reach:
     # --- changes ------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[tuple[Object | None, Object | None]]) -> dict[str, Delta]:
-        """Take changes, as (before, after), that the view has already; what they mean for each host concerned.
+        """What changes mean for each host concerned. They are (before, after), and the view has them already.
 
         An object may be named once.
         """
@@ -164,8 +166,7 @@ class Reach:
         self._bundles.view = self._live
         return self._noted(before)
 
-    def _noted(self, before: dict[str, Object | None] | None = None) -> dict[str, Delta]:
-        before = before or {}
+    def _noted(self, before: Mapping[str, Object | None] = _NOTHING) -> dict[str, Delta]:
         notes = self._bundles.take_notes()
         for id in before:
             for host in self._bundles.hosts_with(id):
@@ -175,12 +176,12 @@ class Reach:
             puts, removes = set(), set()
             for id, gained in noted.items():
                 now = self._live.find(id)
-                then = before[id] if id in before else now
-                had = then is not None and (gained < 0 or (gained == 0 and id in before))
-                has = now is not None and (gained > 0 or (gained == 0 and id in before))
-                if has:
+                then = before.get(id, now)
+                has = gained > 0 or (gained == 0 and id in before and self._bundles.has(host, id))
+                had = gained < 0 or (has and gained == 0)
+                if has and now is not None:
                     puts.add(id)
-                elif had:
+                elif had and then is not None:
                     removes.add(id)
             if puts or removes:
                 deltas[host] = Delta(frozenset(puts), frozenset(removes))
@@ -375,14 +376,12 @@ class Reach:
         self._stand(id, now)
 
     def _settle_ask(self, host: str, target: str) -> None:
-        found = self._view.find(target)
-        match found:
+        now: _Stand | None = None
+        match self._view.find(target):
             case Port():
                 now = _Stand(host, target, self._device(target), False)
             case Network() | Router():
                 now = _Stand(host, None, target, False)
-            case _:
-                now = None
         self._stand(f"{host} {target}", now)
 
     def _stand(self, key: str, now: _Stand | None) -> None:

@@ -103,13 +103,14 @@ def _ports() -> list[list[Object]]:
             acls_in=(acl(1),),
         )
         slots.append([plain, member, both])
-    for n in range(6, 10):
-        slots.append(
-            [Port(id=port(n), name=f"p{n}", network=network(n - 6), kind="router", acls_in=(acl(2),))]
-        )
-    for n in range(10, 18):
-        slots.append([Port(id=port(n), name=f"p{n}", router=router((n - 10) // 2), kind="router")])
-    return slots
+    switched = [
+        Port(id=port(n), name=f"p{n}", network=network(n - 6), kind="router", acls_in=(acl(2),))
+        for n in range(6, 10)
+    ]
+    routed = [
+        Port(id=port(n), name=f"p{n}", router=router((n - 10) // 2), kind="router") for n in range(10, 18)
+    ]
+    return slots + [[end] for end in (*switched, *routed)]
 
 
 def _joins() -> list[list[Object]]:
@@ -163,20 +164,18 @@ def _with(rule: SecurityGroupRule, **fields: str) -> SecurityGroupRule:
     return msgspec.structs.replace(rule, **fields)
 
 
+def _host(n: int, underlay: int) -> Host:
+    address = HostAddress(underlay=uid(14, underlay), ip=f"192.0.2.{n}")
+    return Host(id=host(n), name=f"h{n}", addresses=(address,))
+
+
 def _machines() -> list[list[Object]]:
-    slots: list[list[Object]] = []
-    for n in range(2):
-        slots.append([Underlay(id=uid(14, n), name=f"u{n}"), Underlay(id=uid(14, n), name=f"u{n}", mtu=9000)])
-    for n in range(3):
-        slots.append(
-            [
-                Host(
-                    id=host(n), name=f"h{n}", addresses=(HostAddress(underlay=uid(14, u), ip=f"192.0.2.{n}"),)
-                )
-                for u in range(2)
-            ]
-        )
-    return slots
+    underlays: list[list[Object]] = [
+        [Underlay(id=uid(14, n), name=f"u{n}"), Underlay(id=uid(14, n), name=f"u{n}", mtu=9000)]
+        for n in range(2)
+    ]
+    hosts: list[list[Object]] = [[_host(n, underlay) for underlay in range(2)] for n in range(3)]
+    return underlays + hosts
 
 
 SLOTS: list[list[Object]] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onehop.model import Acl, Binding, Host, Link, Network, Port, Router, Route, SecurityGroupRule
+from onehop.model import Acl, Binding, Host, Link, Network, Port, Route, Router, SecurityGroupRule
 from onehop.model.view import View
 
 

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,23 +9,8 @@ from hypothesis import strategies as st
 from onehop.feed.reach import Delta, Reach
 from onehop.model import Object
 from onehop.model.view import Topology
-
-
-def beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-cloudlet = beside("cloudlet")
-plain = beside("plain_reach")
-
-SLOTS: list[list[Object]] = cloudlet.SLOTS
-HOSTS: list[str] = cloudlet.HOSTS
-TARGETS: list[str] = cloudlet.TARGETS
+from tests.unit.feed.cloudlet import HOSTS, SLOTS, TARGETS
+from tests.unit.feed.plain_reach import plain_reach
 
 Write = tuple[int, int]  # slot, which of its objects (or none, at their number)
 
@@ -90,7 +71,7 @@ class Followers:
 
     def check(self) -> None:
         for host, held in self.held.items():
-            expected = plain.plain_reach(self.view, host, self.asks[host])
+            expected = plain_reach(self.view, host, self.asks[host])
             assert set(held) == expected == self.reach.holdings(host)
             assert all(self.view.find(id) == obj for id, obj in held.items())
 
@@ -133,7 +114,7 @@ def test_after_any_history_each_host_has_what_a_fresh_walk_finds(
 def test_the_order_of_changes_does_not_matter(seed: int) -> None:
     chance = random.Random(seed)
     history = [write(chance.randrange(len(SLOTS)), chance.randrange(5)) for _ in range(60)]
-    squashed = list({slot: which for slot, which in history}.items())
+    squashed = list(dict(history).items())
     ways = [
         [[one] for one in history],
         [[one] for one in history for _ in range(2)],
