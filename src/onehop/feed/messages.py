@@ -1,0 +1,170 @@
+"""What controllers and hosts say to each other, over one WebSocket per host.
+
+    host                                      controller
+      │ Hello: what it holds, as digests          │
+      │ ────────────────────────────────────────► │
+      │          Welcome: which buckets differ    │
+      │ ◄──────────────────────────────────────── │
+      │ Held: ids and revisions in those buckets  │
+      │ ────────────────────────────────────────► │
+      │          Delta ... Delta(last)            │  up to date
+      │ ◄──────────────────────────────────────── │
+      │ Applied, Report, Follow, Release ...      │  from now on, both ways as things happen
+      │ ◄───────────────────────────────────────► │
+      │          Delta, Delta, ... Answer         │
+
+* A change of one revision, or of several that were coalesced, comes as one or more `Delta`, the last marked.
+  The host applies them as one. A last `Delta` without contents is a mark of progress.
+* If the host's history is not the store's (`Welcome.differing` is None), what it holds counts for nothing:
+  it keeps what comes up to the first last `Delta`, and forgets the rest then.
+* Either side closes with `Goodbye` and a reason in a sentence.
+
+Everything is an array with its tag first. Every list has a bound, and frames have one too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Raw
+
+VERSION = 1
+MAX_UP = 1 << 20  # bytes in a frame from a host
+MAX_DOWN = 16 << 20  # bytes in a frame to a host: one object may be large
+CHUNK = 1 << 18  # where a controller starts a new frame
+MAX_ASKS = 65536
+
+Id = Annotated[str, Meta(max_length=64)]
+Text = Annotated[str, Meta(max_length=1024)]
+Short = Annotated[str, Meta(max_length=64)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Target = Id | Annotated[int, Meta(ge=1, le=(1 << 24) - 1)]  # an object by its id, or by its key on the wire
+Targets = Annotated[tuple[Target, ...], Meta(max_length=1024)]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False):
+    """A frame is one of these."""
+
+
+# --- from the host ----------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, array_like=True, tag="hello"):
+    """The first frame. `version` is the protocol's."""
+
+    version: Count
+    host: Id
+    agent: Short  # the agent's own version, for people
+    incarnation: Short  # of the store that it holds something of; empty, if it holds nothing
+    digests: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=256)]
+
+
+class Held(Message, frozen=True, array_like=True, tag="held"):
+    """What the host holds in buckets that differ."""
+
+    pairs: Annotated[tuple[tuple[Id, Count], ...], Meta(max_length=8192)]
+    last: bool
+
+
+class Follow(Message, frozen=True, array_like=True, tag="follow"):
+    """Send me this too, until I let go."""
+
+    targets: Targets
+
+
+class Release(Message, frozen=True, array_like=True, tag="release"):
+    """I no longer need this."""
+
+    targets: Targets
+
+
+class Applied(Message, frozen=True, array_like=True, tag="applied"):
+    """All that came up to a revision is in effect."""
+
+    revision: Count
+
+
+class PortReport(msgspec.Struct, frozen=True, array_like=True):
+    """How a port that is bound to the host is doing. `gone` takes back what was said."""
+
+    port: Id
+    state: Literal["active", "down", "error", "gone"]
+    reason: Text = ""
+    revision: Count = 0  # of the binding that this is about
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True):
+    """Learned from traffic at a bound port; an expired entry has no `via`."""
+
+    port: Id
+    what: Literal["mac", "neighbour", "route"]
+    key: Short  # the MAC, the address, the prefix
+    via: Short = ""  # nothing more for a MAC, the neighbour's MAC, the next hop
+
+
+class Report(Message, frozen=True, array_like=True, tag="report"):
+    """What is new at the host. `health` names what is wrong, by part; None when that has not changed."""
+
+    ports: Annotated[tuple[PortReport, ...], Meta(max_length=1024)] = ()
+    learned: Annotated[tuple[Learned, ...], Meta(max_length=1024)] = ()
+    health: Annotated[dict[Short, Text], Meta(max_length=64)] | None = None
+
+
+class Alive(Message, frozen=True, array_like=True, tag="alive"):
+    """Still here."""
+
+
+# --- from the controller ----------------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, array_like=True, tag="welcome"):
+    """Answers a Hello. Tells the buckets in which host and store differ; None: in everything."""
+
+    version: Count
+    controller: Short
+    incarnation: Short
+    lease: float  # say something this often, in seconds
+    differing: Annotated[tuple[Annotated[int, Meta(ge=0, le=255)], ...], Meta(max_length=256)] | None
+
+
+class Delta(Message, frozen=True, array_like=True, tag="delta"):
+    """Objects to hold, and ids to forget. Each of `puts` is an `Item`."""
+
+    revision: Count
+    last: bool
+    puts: tuple[Raw, ...] = ()
+    removes: tuple[Id, ...] = ()
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """One object. `value` is decoded by its kind."""
+
+    kind: Short
+    id: Id
+    revision: Count
+    value: Raw
+
+
+class Answer(Message, frozen=True, array_like=True, tag="answer"):
+    """What came of a `Follow`: the ids of the targets, or None where there is no such thing.
+
+    What they bring comes before it.
+    """
+
+    targets: Targets
+    ids: Annotated[tuple[Id | None, ...], Meta(max_length=1024)]
+
+
+# --- from either ------------------------------------------------------------------------------------
+
+
+class Goodbye(Message, frozen=True, array_like=True, tag="goodbye"):
+    """The last frame. `again` says whether it is worth coming back as one is."""
+
+    reason: Text
+    again: bool = True
+
+
+Up = Hello | Held | Follow | Release | Applied | Report | Alive | Goodbye
+Down = Welcome | Delta | Answer | Goodbye
