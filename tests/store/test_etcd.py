@@ -27,6 +27,7 @@ from onehop.store import (
 from onehop.store.etcd import EtcdStore, Login, Tls
 from tests.support.etcd import EtcdCluster
 from tests.support.pki import Authority
+from tests.support.relay import Relay
 
 pytestmark = pytest.mark.anyio
 
@@ -95,16 +96,43 @@ async def test_watches_and_writes_go_on_after_etcd_was_killed(mortal: EtcdCluste
     ]
 
 
-async def test_a_write_in_doubt_is_told_and_never_sent_twice(mortal: EtcdCluster) -> None:
-    store = await EtcdStore.open(mortal.endpoints, patience=1.0)
+async def written(store: Store, key: str, after: int) -> None:
+    async with aclosing(store.watch(key, after=after)) as watch:
+        async for batch in watch:
+            if batch.changes:
+                return
+
+
+async def test_a_write_whose_answer_is_lost_is_told_and_not_sent_again(etcd: EtcdCluster) -> None:
+    prefix = f"/{uuid.uuid4().hex}/"
+    async with Relay(etcd.members[0].client) as relay:
+        direct = await EtcdStore.open(etcd.endpoints, prefix=prefix)
+        store = await EtcdStore.open([f"127.0.0.1:{relay.port}"], prefix=prefix)
+        before = await store.revision()
+        relay.mute = True
+        writing = asyncio.create_task(store.transact([], [Put("obj/a", b"1")]))
+        async with asyncio.timeout(5):
+            await written(direct, "obj/a", before)
+        relay.mute = False
+        relay.cut()
+        with pytest.raises(Unavailable):
+            await writing
+        entry = await store.get("obj/a")
+        assert entry is not None
+        assert entry.created == entry.revision
+        await store.close()
+        await direct.close()
+
+
+async def test_an_etcd_that_does_not_answer_is_unavailable(mortal: EtcdCluster) -> None:
+    store = await EtcdStore.open(mortal.endpoints, patience=0.5)
     mortal.pause()
-    with pytest.raises(Unavailable):
-        await store.transact([], [Put("obj/a", b"1")])
+    for call in (store.get("a"), store.list(""), store.transact([], [Put("a", b"")]), store.keep_alive(1)):
+        with pytest.raises(Unavailable):
+            await call
     mortal.resume()
-    await commit(store, Put("obj/b", b""))
-    entry = await store.get("obj/a")
+    await write_until(store, "obj/b")
     await store.close()
-    assert entry is None or entry.created == entry.revision
 
 
 async def test_an_etcd_that_is_gone_is_unavailable_and_named(mortal: EtcdCluster) -> None:

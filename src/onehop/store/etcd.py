@@ -42,7 +42,9 @@ __all__ = ["EtcdStore", "Login", "Tls"]
 
 FORMAT = 1
 MOST_OPERATIONS = 4096  # more than this is not asked for, whatever etcd would take
-PAGE_BYTES = 2 << 20  # what one answer to a list aims at
+# What one answer to a list aims at: below the four megabytes that gRPC is used to. Not far below, since
+# etcd (3.4) walks all the keys that are left for each answer, however few it is asked for.
+PAGE_BYTES = 3 << 20
 FIRST_PAGE = 256
 
 _Keys = list[Entry]  # the class below has a method called `list`
@@ -186,13 +188,13 @@ class EtcdStore:
             raise ValueError(f"a page holds at least one entry, not {limit}")
         entries: _Keys = []
         low, end = (self._base + max(prefix, start or prefix)).encode(), prefix_end(self._base + prefix)
-        more = True
-        while more and len(entries) < limit:
+        more, size = True, 0
+        while more and len(entries) < limit and size < PAGE_BYTES:
             request = pb.RangeRequest(key=low, range_end=end, revision=revision or 0)
             answer = await self._range(request, limit - len(entries))
             revision = revision or answer.header.revision
             entries.extend(codec.entry(self._base, kv) for kv in answer.kvs)
-            more = answer.more
+            more, size = answer.more, size + answer.ByteSize()
             if answer.kvs:
                 low = answer.kvs[-1].key + b"\0"
         assert revision is not None

@@ -189,7 +189,10 @@ class Store(Protocol):
     async def list(
         self, prefix: Key, *, start: Key | None = None, revision: Revision | None = None, limit: int = 1000
     ) -> Page:
-        """A page of the keys under a prefix, in order. Give the first page's revision and `next` for more."""
+        """A page of the keys under a prefix, in order. Give the first page's revision and `next` for more.
+
+        A page may hold fewer than `limit` where values are large: only `next` says whether it is the last.
+        """
 
     async def transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Outcome:
         """All the writes if all the guards hold, else nothing. A key may be written once.
@@ -228,7 +231,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-async def list_all(store: Store, prefix: Key, *, limit: int = 1000) -> tuple[list[Entry], Revision]:
+async def list_all(store: Store, prefix: Key, *, limit: int = 10_000) -> tuple[list[Entry], Revision]:
     """Every key under a prefix, at one revision."""
     page = await store.list(prefix, limit=limit)
     entries, revision = list(page.entries), page.revision
