@@ -325,7 +325,7 @@ async def test_a_restore_under_a_running_watch_is_noticed(mortal: EtcdCluster) -
     shutil.copytree(mortal.data(), mortal.directory / "backup")
     await asyncio.to_thread(mortal.start)
     await write_until(store, "obj/a")
-    last = await store.revision()
+    last, before = await store.revision(), store.incarnation
     async with asyncio.timeout(30), aclosing(store.watch("", after=last)) as watch:
         waiting = asyncio.ensure_future(anext(watch))
         mortal.kill()
@@ -334,8 +334,21 @@ async def test_a_restore_under_a_running_watch_is_noticed(mortal: EtcdCluster) -
         await asyncio.to_thread(mortal.start)
         with pytest.raises(Compacted):
             await waiting
+    assert store.incarnation != before
+    other = await EtcdStore.open(mortal.endpoints)
+    assert other.incarnation == store.incarnation
+    await other.close()
+    await store.close()
+
+
+async def test_a_history_can_be_given_a_new_name(etcd: EtcdCluster) -> None:
+    prefix = f"/{uuid.uuid4().hex}/"
+    store = await EtcdStore.open(etcd.endpoints, prefix=prefix)
     before = store.incarnation
-    assert await store.new_incarnation() != before
+    after = await store.new_incarnation()
+    other = await EtcdStore.open(etcd.endpoints, prefix=prefix)
+    assert before != after == store.incarnation == other.incarnation
+    await other.close()
     await store.close()
 
 

@@ -12,12 +12,12 @@ MAX_KEY = 1024
 _PER_OPERATION = 64  # what a guard or a write costs on the wire besides key and value, at most
 
 
-def check(guards: Sequence[Guard], writes: Sequence[Write], most: int) -> None:
+def check(guards: Sequence[Guard], writes: Sequence[Write], most: int, way_out: str = "split it") -> None:
     """Refuse a transaction that no store would take, before it is sent."""
     if len(guards) > most or len(writes) > most:
         raise TooLarge(
             f"a transaction of {len(guards)} guards and {len(writes)} writes is beyond the {most} of each "
-            "that this store takes; split it"
+            f"that this store takes; {way_out}"
         )
     keys = [write.key for write in writes]
     if len(set(keys)) < len(keys):

@@ -1,9 +1,9 @@
 """The clustered store: an etcd cluster (v3 API), shared by any number of controllers.
 
 All keys lie under a prefix: values in `PREFIX/data/`, and in `PREFIX/meta/` the format's version and the
-name of this history. The incarnation is that name with the cluster's id, and a restored snapshot makes a
-new cluster: so a restore is always a new incarnation. Where a snapshot was restored under the same
-cluster token and addresses, the cluster's id is the same; `new_incarnation` is for that.
+name of this history. The incarnation is that name with the cluster's id, and a snapshot restored as a new
+cluster has a new id. Under the same cluster token and addresses it has the same id: then whoever saw the
+revision go back gives the history a new name. If nobody was connected, `new_incarnation` does it by hand.
 
 Other users of the same etcd are not disturbed, except by `compact`, which etcd has for the whole only.
 """
@@ -60,6 +60,7 @@ class EtcdStore:
         self._incarnation = ""
         self._max_operations = 0
         self._page = FIRST_PAGE
+        self._seen = 0  # the newest revision that etcd has told us of
 
     @classmethod
     async def open(
@@ -97,6 +98,7 @@ class EtcdStore:
 
     async def _identify(self) -> Revision:
         """Read what this store is, or make it one; note its incarnation. The revision as of now."""
+        seen, known = self._seen, self._incarnation
         names = [f"{self._meta}format".encode(), f"{self._meta}incarnation".encode()]
         values = [str(FORMAT).encode(), uuid.uuid4().hex.encode()]
         absent = [
@@ -115,8 +117,30 @@ class EtcdStore:
             found = [response.response_range.kvs for response in answer.responses]
             values = [kvs[0].value if kvs else b"" for kvs in found]
         self._check_format(values[0].decode(errors="replace"))
-        self._incarnation = f"{values[1].decode(errors='replace')}-{answer.header.cluster_id:016x}"
-        return answer.header.revision
+        name, now = values[1].decode(errors="replace"), answer.header.revision
+        self._incarnation = f"{name}-{answer.header.cluster_id:016x}"
+        if now >= seen:
+            self._seen = max(now, self._seen)
+        elif self._incarnation == known:
+            self._seen = 0
+            await self._rename(name)
+            return await self._identify()
+        return now
+
+    async def new_incarnation(self) -> str:
+        """Give this history a new name, after a restore that nothing else gives away."""
+        await self._rename(self._incarnation.rsplit("-", 1)[0])
+        await self._identify()
+        return self._incarnation
+
+    async def _rename(self, old: str) -> None:
+        """Name this history anew, unless another controller just did."""
+        key = f"{self._meta}incarnation".encode()
+        still = pb.Compare(key=key, target=pb.Compare.VALUE, result=pb.Compare.EQUAL, value=old.encode())
+        put = pb.PutRequest(key=key, value=uuid.uuid4().hex.encode())
+        # May be repeated: the old name is there but once.
+        request = pb.TxnRequest(compare=[still], success=[pb.RequestOp(request_put=put)])
+        await self._call(rpc.TXN, request, repeat=True)
 
     def _check_format(self, version: str) -> None:
         if not version.isdecimal():
@@ -126,13 +150,6 @@ class EtcdStore:
                 f"{self._rpc} holds data of a newer Onehop (store format {version}, this one reads up to "
                 f"{FORMAT}); run that version, or restore a backup made by this one"
             )
-
-    async def new_incarnation(self) -> str:
-        """Give this history a new name: for a restored snapshot whose cluster has the old one's id."""
-        put = pb.PutRequest(key=f"{self._meta}incarnation".encode(), value=uuid.uuid4().hex.encode())
-        await self._call(rpc.TXN, pb.TxnRequest(success=[pb.RequestOp(request_put=put)]), repeat=False)
-        await self._identify()
-        return self._incarnation
 
     async def _probe(self) -> int:
         """How many operations this etcd takes in one transaction (`--max-txn-ops`)."""
@@ -222,7 +239,7 @@ class EtcdStore:
     # --- writing ------------------------------------------------------------------------------------
 
     async def transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Outcome:
-        check(guards, writes, self._max_operations)
+        check(guards, writes, self._max_operations, "split it, or raise etcd's --max-txn-ops")
         request = codec.transaction(self._base, guards, writes)
         try:
             answer = await self._rpc.call(rpc.TXN, request, repeat=not writes)
@@ -231,6 +248,7 @@ class EtcdStore:
             if "lease not found" in str(refusal) and leases:
                 raise LeaseGone(leases[0]) from refusal
             raise StoreError(f"{self._rpc}: {refusal}") from refusal
+        self._seen = max(self._seen, answer.header.revision)
         return codec.outcome(guards, answer)
 
     async def compact(self, revision: Revision) -> None:
@@ -279,6 +297,7 @@ class EtcdStore:
                 async with aclosing(self._follow(prefix, position, now)) as batches:
                     async for batch in batches:
                         position, tokens = batch.revision, 0
+                        self._seen = max(self._seen, position)
                         yield batch
             except TokenRefused as refusal:
                 tokens += 1

@@ -140,3 +140,62 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises((ValueError, StoreError)):
         asyncio.run(open_store(url))
+
+
+def test_a_watch_reads_from_the_file_what_is_no_longer_in_memory(tmp_path: Path) -> None:
+    """More than it reads at a time, with a revision that lies across two readings."""
+
+    async def run() -> None:
+        path = tmp_path / "store.db"
+        store = await SqliteStore.open(path)
+        for n in range(30):
+            await store.transact(
+                [], [Put(f"{'obj' if n % 3 else 'other'}/{k}", b"%d" % n) for k in range(151)]
+            )
+        await store.close()
+        store = await SqliteStore.open(path)
+        seen = []
+        async with contextlib.aclosing(store.watch("obj/", after=1)) as watch:
+            async for batch in watch:
+                if batch.changes:
+                    seen.append((batch.revision, len(batch.changes)))
+                if batch.revision == 31:
+                    break
+        assert seen == [(n + 2, 151) for n in range(30) if n % 3]
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_full_disk_loses_nothing_acknowledged_and_is_survived(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await SqliteStore.open(tmp_path / "store.db")
+        store._db.execute("PRAGMA max_page_count = 100")
+        acknowledged = 0
+        with pytest.raises(Unavailable, match=r"full; nothing was written. Look at the disk"):
+            while True:
+                await store.transact([], [Put(f"obj/{acknowledged:05}", bytes(5000))])
+                acknowledged += 1
+        assert len((await store.list("obj/")).entries) == acknowledged > 0
+        revision = await store.revision()
+        store._db.execute("PRAGMA max_page_count = 100000")
+        await store.transact([], [Put("obj/more", bytes(5000))])
+        assert await store.revision() == revision + 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_lease_starts_again_when_the_store_is_opened(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await SqliteStore.open(tmp_path / "store.db")
+        lease = await store.grant(3600)
+        await store.transact([], [Put("duty/a", b"", lease)])
+        await store.close()
+        store = await SqliteStore.open(tmp_path / "store.db")
+        assert await store.keep_alive(lease)
+        await store.revoke(lease)
+        assert await store.get("duty/a") is None
+        await store.close()
+
+    asyncio.run(run())
