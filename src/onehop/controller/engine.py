@@ -1,48 +1,49 @@
 """The one way by which objects are written: operations in, one transaction out.
 
-    result = await engine.commit([Operation("create", "network", body={"name": "web"})], actor)
+    done = await engine.commit([Operation("create", "network", body={"name": "web"})], actor)
 
-A commit plans against the watch cache, which is pure, and then asks the store to make it so under guards
+A commit plans against the watch cache (`plan`, pure) and then asks the store to make it so under guards
 that hold exactly if the plan is still right. When they do not, the cache catches up and the plan is made
 anew; what is really wrong shows in planning, as a Refusal with a sentence.
+
+Any number of commits may be in flight. Those of this controller whose rules look at the same set of objects
+(`sets`) take turns, so that they do not spoil each other's plans; others race, and the store decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
+from onehop.controller import audit, idempotency
 from onehop.controller.actor import Actor
+from onehop.controller.allocate import Allocator, Resting
 from onehop.controller.cache import Cache
+from onehop.controller.plan import Draft, Operation, Plan
+from onehop.controller.refusals import Busy, Malformed, TooMuch
+from onehop.controller.sets import Sets
 from onehop.model import Object
-from onehop.store.interface import Revision, Store
+from onehop.store.interface import (
+    Absent,
+    Guard,
+    Outcome,
+    Refused,
+    Revision,
+    Store,
+    TooLarge,
+    Unavailable,
+    Write,
+)
+
+__all__ = ["Done", "Engine", "Operation", "Result", "MAX_BULK"]
 
 MAX_BULK = 128  # operations in one commit
-
-Verb = Literal["create", "replace", "patch", "delete"]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing to do to one object.
-
-    kind      the kind's name: `security-group`
-    ref       which object: an id or a name, as in REST; not for `create`
-    body      the object (`create`, `replace`) or a JSON merge patch; references may be names
-    project   the current project, by id or name: where a new object goes and where names are looked up;
-              the caller's only project if left out. A `project` in the body comes first
-    if_match  the revision that the object must still have
-    trusted   read-only fields that the controller itself sets (`id`, a token's `hash`); never a caller's
-    """
-
-    op: Verb
-    kind: str
-    ref: str | None = None
-    body: Mapping[str, Any] | None = None
-    if_match: Revision | None = None
-    project: str | None = None
-    trusted: Mapping[str, Any] | None = None
+TRIES = 12
+PAUSE = 0.002  # seconds before the second try, at most; doubled each time
+CATCH_UP = 0.25  # how long a refused commit waits for the cache, at most: others' writes need not show there
+FOLLOW = 5.0  # how long a commit that has happened waits for the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,25 @@ class Done:
 
 
 class Engine:
-    """Writes objects. One per controller; any number of commits may be in flight at once."""
+    """Writes objects. One per controller."""
 
-    def __init__(self, store: Store, cache: Cache) -> None:
+    def __init__(self, store: Store, cache: Cache, resting: Resting | None = None) -> None:
         self._store = store
         self._cache = cache
+        self._allocator = Allocator(cache, resting or Resting())
+        self._sets = Sets(store, cache)
+
+    @classmethod
+    async def open(cls, store: Store, cache: Cache) -> Engine:
+        """An engine that knows what was given up before it started."""
+        resting = Resting()
+        await resting.load(store)
+        return cls(store, cache, resting)
+
+    @property
+    def max_operations(self) -> int:
+        """The most keys that one commit may guard or write (a port takes about ten of each)."""
+        return self._store.max_operations
 
     async def commit(
         self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None = None
@@ -78,6 +93,143 @@ class Engine:
         """Do all the operations in one transaction, or none. Raises a `Refusal`.
 
         Later operations may refer to what earlier ones made, by name. The cache holds the result when
-        this returns, so that the caller reads its own writes.
+        this returns, so that the caller reads its own writes. `TooMuch` says that the operations do not
+        fit into one transaction; fewer of them may.
         """
-        raise NotImplementedError
+        if not operations:
+            raise Malformed("there is no operation to do")
+        if len(operations) > MAX_BULK:
+            raise TooMuch(
+                f"{len(operations)} operations are beyond the {MAX_BULK} of one bulk; write them as a "
+                "document and use `apply`, which takes any number"
+            )
+        once = self._once(operations, actor, idempotency_key)
+        try:
+            return await self._commit(operations, actor, once)
+        except Unavailable as error:
+            raise Busy(f"{error}. It is not known whether the change was made; look, or try again") from error
+        except TimeoutError as error:
+            raise Busy("this controller lags behind the store; nothing was written. Try again") from error
+        except TooLarge as error:
+            raise TooMuch(str(error)) from error
+
+    def _once(
+        self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None
+    ) -> _Once | None:
+        if idempotency_key is None:
+            return None
+        request = [(o.op, o.kind, o.ref, o.body, o.if_match, o.project) for o in operations]
+        return _Once(idempotency.store_key(actor.token, idempotency_key), idempotency.digest(request))
+
+    async def _commit(self, operations: Sequence[Operation], actor: Actor, once: _Once | None) -> Done:
+        await self._catch_up(max((o.if_match or 0 for o in operations), default=0))
+        for attempt in range(TRIES):
+            if once is not None and (done := await self._answered(once)) is not None:
+                return done
+            done = await self._try(operations, actor, once)
+            if done is not None:
+                return done
+            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))
+        raise Busy("others kept changing the same objects; nothing was written. Try again")
+
+    async def _try(self, operations: Sequence[Operation], actor: Actor, once: _Once | None) -> Done | None:
+        """One plan, one transaction. None when the plan was overtaken."""
+        draft = self._draft(operations, actor)
+        try:
+            if not draft.sets:
+                return await self._execute(draft, {}, actor, once)
+            async with self._sets.turn(draft.sets) as known:
+                if known.moved:
+                    draft.choice.forget()
+                    draft = self._draft(operations, actor)
+                if not draft.sets <= known.revisions.keys():
+                    return None
+                return await self._execute(draft, known.revisions, actor, once)
+        finally:
+            draft.choice.forget()
+
+    def _draft(self, operations: Sequence[Operation], actor: Actor) -> Draft:
+        draft = Draft(self._cache, self._allocator, actor)
+        try:
+            draft.take(operations)
+        except BaseException:
+            draft.choice.forget()
+            raise
+        return draft
+
+    async def _execute(
+        self, draft: Draft, known: dict[str, Revision], actor: Actor, once: _Once | None
+    ) -> Done | None:
+        plan = draft.plan(known)
+        if not plan.changes and once is None:
+            return self._done(plan, self._cache.revision)
+        guards, writes = self._complete(plan, actor, once)
+        self._sets.forget(draft.sets)
+        outcome = await self._transact(guards, writes)
+        if isinstance(outcome, Refused):
+            await self._catch_up(outcome.revision)
+            return None
+        self._sets.wrote(draft.sets, outcome.revision)
+        try:
+            async with asyncio.timeout(FOLLOW):
+                if plan.changes:
+                    await self._cache.wait_for(outcome.revision)
+        except TimeoutError:
+            pass  # it has happened all the same, and is told so
+        return self._done(plan, outcome.revision)
+
+    def _complete(self, plan: Plan, actor: Actor, once: _Once | None) -> tuple[list[Guard], list[Write]]:
+        guards, writes = list(plan.guards), list(plan.writes)
+        if plan.changes:
+            writes.append(audit.entry(actor, plan.changes))
+        if once is not None:
+            guards.append(Absent(once.key))
+            told = [
+                (obj, None if changed else self._cache.revision_of(obj.id)) for obj, changed in plan.results
+            ]
+            writes.append(idempotency.answer(once.key, once.digest, told))
+        return guards, writes
+
+    async def _transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Outcome:
+        most = self._store.max_operations
+        if len(guards) > most or len(writes) > most:
+            raise TooMuch(
+                f"this takes {max(len(guards), len(writes))} keys in one transaction, and the store takes "
+                f"{most}; send fewer operations at once, or use `apply`, which divides them"
+            )
+        return await self._store.transact(guards, writes)
+
+    async def _catch_up(self, revision: Revision) -> None:
+        if revision > self._cache.revision:
+            try:
+                async with asyncio.timeout(CATCH_UP):
+                    await self._cache.wait_for(revision)
+            except TimeoutError:
+                pass  # the revision may be that of something which is no object
+
+    def _done(self, plan: Plan, revision: Revision) -> Done:
+        results = tuple(
+            Result(obj, revision if changed else self._cache.revision_of(obj.id))
+            for obj, changed in plan.results
+        )
+        return Done(revision, results)
+
+    async def _answered(self, once: _Once) -> Done | None:
+        """The answer of the first request with this key, if there was one."""
+        entry = await self._store.get(once.key)
+        if entry is None:
+            return None
+        results = tuple(
+            Result(obj, entry.revision if revision is None else revision)
+            for obj, revision in idempotency.replay(entry.value, once.digest)
+        )
+        await self._catch_up(entry.revision)
+        return Done(entry.revision, results, repeated=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """An idempotency key as the store knows it, and the digest of the request."""
+
+    key: str
+    digest: str

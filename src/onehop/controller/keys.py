@@ -1,0 +1,85 @@
+"""The store's keys, and how objects are written in it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+
+from onehop.model import KINDS, Object, kind_of
+from onehop.model.claims import Claim
+from onehop.store.interface import Incompatible, PrefixEmpty, RangeEmpty
+
+OBJECTS = "obj/"
+AUDIT = "audit/"
+IDEMPOTENCY = "idem/"
+RESTING = "rest/"
+
+_encoder = msgspec.json.Encoder()
+
+
+def object_key(kind: str, id: str) -> str:
+    return f"{OBJECTS}{kind}/{id}"
+
+
+def parse_object_key(key: str) -> tuple[str, str]:
+    """The kind and the id."""
+    _, kind, id = key.split("/")
+    return kind, id
+
+
+def ref_key(target: str, kind: str, source: str) -> str:
+    return f"ref/{target}/{kind}/{source}"
+
+
+def claim_key(claim: Claim) -> str:
+    return f"claim/{claim.scope}/{claim.value}"
+
+
+def guard_key(scope: str) -> str:
+    """The key that is written whenever a set changes that rules are about (`network/<id>`: its subnets)."""
+    return f"claim/guard/{scope}"
+
+
+def resting_key(claim: Claim) -> str:
+    return f"{RESTING}{claim.scope}/{claim.value}"
+
+
+def parse_resting_key(key: str) -> Claim:
+    scope, _, value = key.removeprefix(RESTING).rpartition("/")
+    return Claim(scope, value)
+
+
+def no_refs_besides(target: str, known: list[str]) -> list[PrefixEmpty | RangeEmpty]:
+    """Guards that nothing refers to an object, except by these keys."""
+    prefix = f"ref/{target}/"
+    if not known:
+        return [PrefixEmpty(prefix)]
+    starts = [prefix, *(key + "\0" for key in sorted(known))]
+    ends = [*sorted(known), f"ref/{target}0"]  # '0' comes after '/'
+    return [RangeEmpty(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def encode(obj: Object) -> bytes:
+    return _encoder.encode(obj)
+
+
+@cache
+def _decoder(kind: str) -> msgspec.json.Decoder[Object]:
+    return msgspec.json.Decoder(KINDS[kind].type)
+
+
+def decode(key: str, value: bytes) -> Object:
+    """The object that the store has at a key. Raises Incompatible."""
+    try:
+        kind, _ = parse_object_key(key)
+        return _decoder(kind).decode(value)
+    except (KeyError, ValueError) as error:
+        raise Incompatible(
+            f"the store has at {key!r} what this version cannot read ({error}); it is corrupt, or was "
+            "written by a newer Onehop: run that version, or restore a backup"
+        ) from error
+
+
+def key_of(obj: Object) -> str:
+    return object_key(kind_of(obj).name, obj.id)

@@ -1,0 +1,322 @@
+"""Planning: operations against a view become guards and writes for the store. Pure: no I/O, no waiting.
+
+A `Draft` takes the operations one after the other, each against what the earlier ones left, and refuses
+with a sentence what cannot be. `Draft.plan` then compares the end with the beginning: every object that
+differs becomes one write, and so do its references and claims; so several operations on one object are
+still one write of one key.
+
+The guards hold exactly if the plan would come out the same: objects that change are at the revision that
+was looked at, targets of new references exist, nothing refers to what goes away, claims are free, and the
+sets that rules are about have not changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onehop.controller import bodies
+from onehop.controller.access import Access
+from onehop.controller.actor import Actor
+from onehop.controller.allocate import Allocator, Choice, rest_of
+from onehop.controller.cache import Cache, ObjectChange
+from onehop.controller.holders import HoldersOverlay
+from onehop.controller.keys import (
+    claim_key,
+    encode,
+    guard_key,
+    key_of,
+    no_refs_besides,
+    object_key,
+    ref_key,
+    resting_key,
+)
+from onehop.controller.refusals import Conflict, Malformed, Refusal, Stale, Unprocessable
+from onehop.model import KINDS, Invalid, Kind, Object, Problem, kind_of
+from onehop.model.assign import Exhausted, assign
+from onehop.model.claims import Claim, claim_field, claim_words, claims
+from onehop.model.fields import canonicalise
+from onehop.model.relations import check, guarded_sets
+from onehop.model.view import Overlay, targets
+from onehop.store.interface import Absent, AtRevision, Delete, Exists, Guard, Put, Revision, Write
+
+Verb = Literal["create", "replace", "patch", "delete"]
+NAMED_USERS = 5  # of what uses an object, how many are named
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing to do to one object.
+
+    kind      the kind's name: `security-group`
+    ref       which object: an id or a name, as in REST; not for `create`
+    body      the object (`create`, `replace`) or a JSON merge patch; references may be names
+    project   the current project, by id or name: where a new object goes and where names are looked up;
+              the caller's only project if left out. A `project` in the body comes first
+    if_match  the revision that the object must still have
+    trusted   read-only fields that the controller itself sets (`id`, a token's `hash`); never a caller's
+    """
+
+    op: Verb
+    kind: str
+    ref: str | None = None
+    body: Mapping[str, Any] | None = None
+    if_match: Revision | None = None
+    project: str | None = None
+    trusted: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask of the store. `results` are the objects per operation, and whether each changes."""
+
+    guards: list[Guard]
+    writes: list[Write]
+    changes: list[ObjectChange]
+    results: list[tuple[Object, bool]]
+
+
+class Draft:
+    """Operations being planned."""
+
+    def __init__(self, cache: Cache, allocator: Allocator, actor: Actor) -> None:
+        self._cache = cache
+        self._actor = actor
+        self._view = Overlay(cache.view)
+        self._holders = HoldersOverlay(cache.holders)
+        self._access = Access(self._view, actor)
+        self._results: list[Object] = []
+        self.choice: Choice = allocator.chooser(self._holders)
+        self._resting_until = allocator.resting_until
+        self.sets: set[str] = set()  # that rules have looked at: their guards are to be written
+
+    # --- operations ---------------------------------------------------------------------------------
+
+    def take(self, operations: Sequence[Operation]) -> None:
+        """Plan the operations in order. Raises a Refusal that says which one is wrong."""
+        for index, operation in enumerate(operations):
+            try:
+                self._results.append(self._take(operation))
+            except Refusal as refusal:
+                refusal.operation = index
+                raise
+
+    def _take(self, operation: Operation) -> Object:
+        kind = KINDS.get(operation.kind)
+        if kind is None:
+            raise Malformed(f"there is no kind {operation.kind!r}; there are: {', '.join(KINDS)}")
+        if operation.op == "create":
+            return self._create(kind, operation)
+        project = self._access.current_project(operation.project)
+        before = self._access.writable(kind, operation.ref, project)
+        self._match(before, operation.if_match)
+        if operation.op == "delete":
+            return self._delete(before)
+        if operation.op in ("replace", "patch"):
+            return self._change(kind, before, operation)
+        raise Malformed(f"there is no operation {operation.op!r}; there are: create, replace, patch, delete")
+
+    def _match(self, before: Object, if_match: Revision | None) -> None:
+        if if_match is None:
+            return
+        revision = self._cache.revision_of(before.id)
+        if revision != if_match:
+            raise Stale(
+                f"{_called(before)} is at revision {revision}, not {if_match}; read it again and decide anew"
+            )
+
+    def _create(self, kind: Kind, operation: Operation) -> Object:
+        body = dict(_body(operation))
+        trusted = operation.trusted or {}
+        try:
+            fixed = {"id": str(uuid.uuid4()), **trusted}
+            project = self._access.project_of_new(kind, body, operation.project)
+            if project is not None:
+                fixed["project"] = project
+            body.pop("project", None)
+            obj = bodies.new(kind, body, fixed)
+            obj = self._access.resolved(obj, project)
+            obj = assign(canonicalise(obj), body.keys(), self._view, self.choice)
+        except Invalid as error:
+            raise _unprocessable(error, kind) from None
+        except Exhausted as error:
+            raise Conflict(str(error)) from None
+        if self._view.find(obj.id) is not None:
+            raise Conflict(f"there is an object with the id {obj.id} already")
+        self._put(obj, None)
+        return obj
+
+    def _change(self, kind: Kind, before: Object, operation: Operation) -> Object:
+        body, trusted = _body(operation), operation.trusted or {}
+        decode = bodies.replaced if operation.op == "replace" else bodies.patched
+        given = [name for name, value in body.items() if value is not None]
+        try:
+            body = self._access.with_project_resolved(body)
+            obj = self._access.resolved(decode(kind, body, before, trusted), before.project)
+            obj = assign(canonicalise(obj), given, self._view, self.choice, before)
+            problems = bodies.changed_immutables(before, obj)
+            if problems:
+                raise Invalid(problems)
+        except Invalid as error:
+            raise _unprocessable(error, kind) from None
+        except Exhausted as error:
+            raise Conflict(str(error)) from None
+        if obj == before:
+            return before
+        self._put(obj, before)
+        return obj
+
+    def _put(self, obj: Object, before: Object | None) -> None:
+        problems = check(obj, before, self._view, anywhere=self._actor.is_admin)
+        if problems:
+            raise _unprocessable(Invalid(problems), kind_of(obj))
+        self.sets.update(guarded_sets(obj, before, self._view))
+        if before is not None:
+            self._holders.drop(claims(before, self._view), before.id)
+        self._view.put(obj)
+        made = claims(obj, self._view)
+        for claim in made:
+            owner = self._holders.owner(claim)
+            if owner is not None and owner != obj.id:
+                raise self._taken(claim, obj, owner)
+        self._holders.add(made, obj.id)
+
+    def _taken(self, claim: Claim, obj: Object, owner: str) -> Conflict:
+        holder = self._view.find(owner)
+        by = f"{_called(holder)}" if holder is not None and self._access.sees(holder) else "another project"
+        sentence = f"{claim_words(claim)} is taken by {by}"
+        return Conflict(sentence, [Problem(claim_field(claim, obj), sentence)])
+
+    def _delete(self, before: Object) -> Object:
+        users = list(itertools.islice(self._view.users(before.id), 1000))
+        users = [(kind, id) for kind, id in users if id != before.id]
+        if users:
+            raise Conflict(self._in_use(before, users))
+        self._holders.drop(claims(before, self._view), before.id)
+        self._view.remove(before.id)
+        return before
+
+    def _in_use(self, before: Object, users: Sequence[tuple[str, str]]) -> str:
+        told = []
+        for name, group in itertools.groupby(users, key=lambda user: user[0]):
+            found = [self._view.find(id) for _, id in group]
+            names = [obj.name for obj in found if obj is not None and self._access.sees(obj)]
+            count, kind = len(found), KINDS[name]
+            shown = ", ".join(names[:NAMED_USERS]) + (", ..." if count > NAMED_USERS else "")
+            word = kind.name if count == 1 else kind.plural
+            if not names:
+                shown = "of other projects"
+            told.append(f"{count} {word}: {shown}")
+        return f"{_called(before)} is in use by {'; '.join(told)}"
+
+    # --- the plan -----------------------------------------------------------------------------------
+
+    def plan(self, known_sets: Mapping[str, Revision]) -> Plan:
+        """Guards and writes. `known_sets` are the revisions of the guards of `sets`; 0, if never written."""
+        plan = Plan([], [], [], [])
+        for id, after in self._view.changed().items():
+            before = self._cache.view.find(id)
+            if before != after:
+                plan.changes.append(ObjectChange(id, before, after))
+        self._objects(plan)
+        self._references(plan)
+        self._claims(plan)
+        gone = {c.id for c in plan.changes if c.after is None}
+        for scope in sorted(self.sets):
+            key, revision = guard_key(scope), known_sets[scope]
+            plan.guards.append(AtRevision(key, revision) if revision else Absent(key))
+            if scope.partition("/")[2] not in gone:
+                plan.writes.append(Put(key, b""))
+        for change in plan.changes:
+            if change.after is None and change.before is not None:
+                kind = kind_of(change.before).name
+                if kind in ("network", "router"):
+                    plan.writes.append(Delete(guard_key(f"{kind}/{change.id}")))
+        changed = {change.id for change in plan.changes}
+        plan.results.extend((obj, obj.id in changed) for obj in self._results)
+        return plan
+
+    def _objects(self, plan: Plan) -> None:
+        for id, before, after in plan.changes:
+            if before is None:
+                assert after is not None
+                plan.guards.append(Absent(key_of(after)))
+            else:
+                plan.guards.append(AtRevision(key_of(before), self._cache.revision_of(id)))
+            if after is None:
+                assert before is not None
+                plan.writes.append(Delete(key_of(before)))
+            else:
+                plan.writes.append(Put(key_of(after), encode(after)))
+
+    def _references(self, plan: Plan) -> None:
+        needed: dict[str, None] = {}
+        dropped: dict[str, list[str]] = {}
+        for id, before, after in plan.changes:
+            old = targets(before) if before is not None else set()
+            new = targets(after) if after is not None else set()
+            kind = kind_of(after or before or _never()).name
+            for target in sorted(new - old):
+                plan.writes.append(Put(ref_key(target, kind, id), b""))
+                needed[target] = None
+            for target in sorted(old - new):
+                key = ref_key(target, kind, id)
+                plan.writes.append(Delete(key))
+                dropped.setdefault(target, []).append(key)
+        created = {change.id for change in plan.changes if change.before is None}
+        for target in needed:
+            if target not in created:
+                found = self._view.find(target)
+                assert found is not None
+                plan.guards.append(Exists(object_key(kind_of(found).name, target)))
+        for id, _, after in plan.changes:
+            if after is None:
+                plan.guards.extend(no_refs_besides(id, dropped.get(id, [])))
+
+    def _claims(self, plan: Plan) -> None:
+        given_up: dict[Claim, None] = {}
+        taken: dict[Claim, str] = {}
+        for id, before, after in plan.changes:
+            old = claims(before, self._cache.view) if before is not None else []
+            new = claims(after, self._view) if after is not None else []
+            kept = set(old) & set(new)
+            given_up.update((claim, None) for claim in old if claim not in kept)
+            taken.update((claim, id) for claim in new if claim not in kept)
+        for claim, id in taken.items():
+            key = claim_key(claim)
+            # A claim that one object of this plan hands to another is guarded by the first's revision.
+            plan.guards.append(Exists(key) if claim in given_up else Absent(key))
+            plan.writes.append(Put(key, id.encode()))
+        for claim in given_up:
+            if claim not in taken:
+                plan.writes.append(Delete(claim_key(claim)))
+                if rest_of(claim) is not None:
+                    until = self._resting_until(claim)
+                    plan.writes.append(Put(resting_key(claim), f"{until:.0f}".encode()))
+
+
+def _never() -> Object:
+    raise AssertionError("a change without an object")
+
+
+def _body(operation: Operation) -> Mapping[str, Any]:
+    if not isinstance(operation.body, Mapping):
+        raise Malformed(f"a {operation.op} needs a body: the fields of the object")
+    return operation.body
+
+
+def _called(obj: Object) -> str:
+    return f"{kind_of(obj).name} {obj.name!r}"
+
+
+def _unprocessable(error: Invalid, kind: Kind) -> Unprocessable:
+    return Unprocessable(f"the {kind.name} is refused: {_first(error.problems)}", error.problems)
+
+
+def _first(problems: Iterable[Problem]) -> str:
+    told = [str(problem) for problem in problems]
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    return f"{told[0]}{more}" if told else "it is not valid"

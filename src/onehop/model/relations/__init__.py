@@ -1,0 +1,46 @@
+"""The rules that span fields and objects: what an object may be, given all the others.
+
+`check` gives every problem of an object that is about to be written, `guarded_sets` the sets of objects
+that these rules look at. A rule about a set ("no two subnets of a network overlap") cannot be kept by
+guards on single keys; whoever writes an object that belongs to such a set also writes the set's guard, so
+that two such writes never happen side by side.
+
+Rules hold when an object is written. What is taken away later (a subnet's link, say) may leave a route
+without a way; that shows in its status, and is not refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onehop.model.errors import Problem
+from onehop.model.kinds import Object, kind_of
+from onehop.model.relations import references
+from onehop.model.view import View
+
+__all__ = ["check", "guarded_sets"]
+
+Rule = Callable[[Any, Any, View], list[Problem]]
+
+
+def check(obj: Object, before: Object | None, view: View, *, anywhere: bool = False) -> list[Problem]:
+    """What is wrong with an object. The view may hold it already, or its state before.
+
+    `anywhere` lets it refer to what other projects own: the right of cloud administrators.
+    """
+    problems = references.check(obj, before, view, anywhere=anywhere)
+    if problems:
+        return problems  # the rules below rely on what is referred to
+    rule = _RULES.get(kind_of(obj).name)
+    return rule(obj, before, view) if rule is not None else []
+
+
+def guarded_sets(obj: Object, before: Object | None, view: View) -> list[str]:
+    """The sets that the rules of this object are about: `network/<id>`, `router/<id>`, `acl/<project>`."""
+    sets = _SETS.get(kind_of(obj).name)
+    return sorted(sets(obj, before, view)) if sets is not None else []
+
+
+_RULES: dict[str, Rule] = {}
+_SETS: dict[str, Callable[[Any, Any, View], set[str]]] = {}
