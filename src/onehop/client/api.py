@@ -61,13 +61,16 @@ class Client:
         self, plural: str, *, limit: int = PAGE, cursor: str | None = None, **filters: str | list[str] | None
     ) -> Json:
         """One page of a listing: `items`, `next` (the cursor, or None) and `revision`."""
+        return self._page(plural, limit, cursor, filters)
+
+    def _page(self, plural: str, limit: int, cursor: str | None, filters: Mapping[str, Any]) -> Json:
         return self.call("GET", f"/v1/{plural}", query={**filters, "limit": str(limit), "cursor": cursor})
 
     def list(self, plural: str, **filters: str | list[str] | None) -> Iterator[Json]:
         """Every object of a kind that passes the filters, page by page."""
         cursor: str | None = None
         while True:
-            page = self.page(plural, cursor=cursor, **filters)
+            page = self._page(plural, PAGE, cursor, filters)
             yield from page["items"]
             cursor = page.get("next")
             if not cursor:
@@ -159,7 +162,7 @@ class Client:
         return self.call("POST", "/v1/hosts/join", body)
 
     def watch(self, **filters: str | None) -> Iterator[tuple[str, Json]]:
-        """Server-sent events: (event, data), for ever. Comments that keep the connection alive are left out."""
+        """Server-sent events: (event, data), for ever, without the comments that keep it alive."""
         query = urlencode(self._scoped(filters))
         path = f"/v1/watch?{query}" if query else "/v1/watch"
         headers = {"Accept": "text/event-stream"}
@@ -192,7 +195,9 @@ class Client:
         if reply.body is None:
             return {}
         if not isinstance(reply.body, dict):
-            raise ProtocolError(f"{self.endpoint.url} does not answer as a controller does; is the URL right?")
+            raise ProtocolError(
+                f"{self.endpoint.url} does not answer as a controller does; is the URL right?"
+            )
         return reply.body
 
     def stream(

@@ -77,7 +77,7 @@ class Connection:
         *,
         timeout: float | None = None,
     ) -> Iterator[bytes]:
-        """Send a request and give the lines of the reply as they come. `timeout` is for the gap between them."""
+        """Send a request and give the reply's lines as they come. `timeout` is for each gap between."""
         response = self._send(method, path, body, headers or {}, timeout or self._timeout)
         if response.status >= 400:
             _reply(response, response.read(MAX_LINE))
