@@ -135,9 +135,7 @@ def watch(call: Call) -> int:
     seen = 0
     with session.connect(call) as client:
         for event, data in client.watch(kind=kind):
-            print(
-                json.dumps({"event": event, **data}) if as_json else _change(event, data), flush=True
-            )
+            print(json.dumps({"event": event, **data}) if as_json else _change(event, data), flush=True)
             seen += 1
             if seen == count:
                 break

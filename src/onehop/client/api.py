@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -121,15 +121,20 @@ class Client:
     # --- stacks ---------------------------------------------------------------------------------------
 
     def apply(
-        self, document: Mapping[str, Any], *, dry_run: bool = False, adopt: bool = False, delete: bool = False
+        self,
+        document: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        adopt: bool = False,
+        deletions: Sequence[str] | None = None,
     ) -> Iterator[Json]:
-        """Make a document so, and tell of the progress: the plan, each batch, the end.
+        """Make a document so, and tell of the progress: `actions`, `planned`, `progress`, `done`.
 
-        With `delete`, what the document's stack holds is deleted instead.
+        `deletions` are the ids that may be deleted; without it, whatever is gone from the document.
         """
         body: Json = {"document": document, "dry_run": dry_run, "adopt": adopt}
-        if delete:
-            body["delete"] = True
+        if deletions is not None:
+            body["deletions"] = list(deletions)
         return self.stream("POST", "/v1/apply", body, query=self._scope(), timeout=max(self._timeout, 120.0))
 
     def export(self, stack: str | None = None) -> Json:
