@@ -167,9 +167,11 @@ class EtcdStore:
                 return False
             return True
 
-        if await accepted(128) and not await accepted(129):  # the default
+        if await accepted(MOST_OPERATIONS):
+            return MOST_OPERATIONS
+        if await accepted(128) and not await accepted(129):  # etcd's default
             return 128
-        low, high = 1, MOST_OPERATIONS + 1
+        low, high = 1, MOST_OPERATIONS
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if await accepted(middle) else (low, middle)
