@@ -1,0 +1,135 @@
+"""`onehop controller`: read how to start, start, and say in a sentence what went wrong if it did."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from onehop.controller.server import Settings, serve
+from onehop.store import StoreError
+
+LISTEN = "127.0.0.1:9595"
+
+
+class Refused(Exception):
+    """The controller does not start like this."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    _log(arguments.log_format, arguments.log_level)
+    try:
+        settings = settings_of(arguments)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (Refused, StoreError, ValueError) as error:
+        print(f"onehop controller: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"onehop controller: {_told(error, arguments)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings, once they are known to be safe."""
+    host, port = _address(arguments.listen)
+    directory = Path(arguments.state).expanduser().resolve()
+    settings = Settings(
+        store=arguments.store or f"sqlite://{directory / 'store.db'}",
+        host=host,
+        port=port,
+        directory=directory,
+        insecure=arguments.insecure_http,
+        names=tuple(arguments.name),
+        certificate=arguments.tls_cert,
+        key=arguments.tls_key,
+    )
+    if not settings.is_loopback and not arguments.public:
+        raise Refused(f"other machines reach {host}; add --public if that is wanted, or listen on 127.0.0.1")
+    if settings.insecure and not settings.is_loopback:
+        raise Refused("--insecure-http sends tokens in the clear; it is for loopback only")
+    if (settings.certificate is None) != (settings.key is None):
+        raise Refused("a certificate needs both --tls-cert and --tls-key")
+    return settings
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host != "localhost":
+            host = str(ipaddress.ip_address(host))
+    except ValueError:
+        raise Refused(f"{text!r} is not ADDRESS:PORT, such as {LISTEN} or [::1]:9595") from None
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise Refused(f"{port!r} is not a port (0 takes a free one)")
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+def _told(error: OSError, arguments: argparse.Namespace) -> str:
+    if error.filename is None:
+        return f"cannot listen on {arguments.listen}: {error.strerror}; choose another with --listen"
+    return f"{error.filename}: {error.strerror}; choose another directory with --state"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("onehop controller", description="Run a controller.")
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    default = "/var/lib/onehop" if os.geteuid() == 0 else f"{state}/onehop"
+    option = parser.add_argument
+    option(
+        "--store",
+        help="sqlite:///FILE, or etcd://HOST:PORT,... (default: a file in the state directory)",
+    )
+    option("--listen", default=LISTEN, help="address and port (default: %(default)s)")
+    option(
+        "--state",
+        default=default,
+        help="directory of certificates and the admin token (default: %(default)s)",
+    )
+    option("--public", action="store_true", help="allow an address that other machines reach")
+    option(
+        "--name", action="append", default=[], help="a host name or address for the certificate; repeatable"
+    )
+    option("--tls-cert", type=Path, help="a certificate (chain) of yours, as PEM")
+    option("--tls-key", type=Path, help="its key, as PEM")
+    option("--insecure-http", action="store_true", help="no TLS; on loopback only")
+    option("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
+    option("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+def _log(format: str, level: str) -> None:
+    """Logs go to the standard error, ours and those of what we use."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Reading and writing objects of every kind: the kinds come from the model's register.
+
+    /v1/<plural>          GET a list, POST a new one
+    /v1/<plural>/<ref>    GET, PUT, PATCH, DELETE
+
+References hold slashes (`web/web-1`), so the rest of a path is one reference.
+"""
+
+from __future__ import annotations
+
+from litestar import Response, delete, get, patch, post, put
+
+from onehop.controller.answers import AnyRequest, answer
+from onehop.controller.calls import Call, WriteCall, kind_in_path, ref_in_path
+from onehop.controller.conditions import etag, not_modified
+from onehop.controller.decode import MERGE_PATCH, body, only_parameters
+from onehop.controller.listing import read_page, read_query
+from onehop.controller.refusals import NotFound
+from onehop.controller.routes.attach import attach
+from onehop.controller.routes.joining import make_join_token
+from onehop.controller.routes.tokens import create_token
+from onehop.model.formats import is_id
+
+# What else can be done to an object: POST /v1/<plural>/<ref>/<action>.
+ACTIONS = {("routers", "attach"): attach, ("hosts", "join-token"): make_join_token}
+
+
+@get("/v1/{plural:str}")
+async def list_objects(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    call = Call.of(request)
+    query = read_query(request, kind, call.access)
+    page = await read_page(query, call.access, call.here)
+    items = [call.show(item.object, item.revision) for item in page.items]
+    return answer({"items": items, "next": page.next, "revision": page.revision})
+
+
+@get("/v1/{plural:str}/{ref:path}")
+async def get_object(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    call = Call.of(request)
+    only_parameters(request, ("project",))
+    obj = call.readable(kind, ref_in_path(request))
+    revision = call.here.cache.revision_of(obj.id)
+    headers = {"ETag": etag(revision)}
+    if not_modified(request, revision):
+        return Response(b"", status_code=304, headers=headers)
+    return answer(call.show(obj, revision), headers=headers)
+
+
+@post("/v1/{plural:str}")
+async def create_object(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    call = WriteCall.of(request)
+    operation = call.operation("create", kind, body=await body(request))
+    if kind.name == "token":
+        return await create_token(call, operation)
+    return await call.written(kind, await call.commit([operation]), 201)
+
+
+@put("/v1/{plural:str}/{ref:path}")
+async def replace_object(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    call = WriteCall.of(request)
+    ref = ref_in_path(request)
+    operation = call.operation("replace", kind, ref, await body(request))
+    new = is_id(ref) and call.view.find(ref) is None
+    return await call.written(kind, await call.commit([operation]), 201 if new else 200)
+
+
+@patch("/v1/{plural:str}/{ref:path}")
+async def patch_object(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    call = WriteCall.of(request)
+    operation = call.operation("patch", kind, ref_in_path(request), await body(request, MERGE_PATCH))
+    return await call.written(kind, await call.commit([operation]), 200)
+
+
+@delete("/v1/{plural:str}/{ref:path}", status_code=200)
+async def delete_object(request: AnyRequest) -> Response[bytes]:
+    """The reply is the object as it was."""
+    kind = kind_in_path(request)
+    call = WriteCall.of(request)
+    operation = call.operation("delete", kind, ref_in_path(request))
+    return await call.written(kind, await call.commit([operation]), 200)
+
+
+@post("/v1/{plural:str}/{ref:path}")
+async def act_on_object(request: AnyRequest) -> Response[bytes]:
+    kind = kind_in_path(request)
+    ref, _, name = ref_in_path(request).rpartition("/")
+    action = ACTIONS.get((kind.plural, name))
+    if action is None or not ref:
+        raise NotFound("there is nothing to POST to at this path; /v1/docs lists what there is")
+    return await action(WriteCall.of(request), ref)
+
+
+HANDLERS = [
+    list_objects,
+    get_object,
+    create_object,
+    replace_object,
+    patch_object,
+    delete_object,
+    act_on_object,
+]
