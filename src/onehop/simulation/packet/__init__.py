@@ -17,6 +17,7 @@ from onehop.simulation.packet._quote import Quote, parse_quote
 from onehop.simulation.packet._values import (
     ARP,
     BROADCAST,
+    FRAGMENT,
     ICMP,
     ICMP6,
     IPV4,
@@ -59,6 +60,7 @@ __all__ = [
     "TCP",
     "UDP",
     "Arp",
+    "FRAGMENT",
     "Extension",
     "Fragment",
     "Frame",
