@@ -20,6 +20,7 @@ from onehop.store import (
     Put,
     Store,
     StoreError,
+    TooLarge,
     Unavailable,
     list_all,
     open_store,
@@ -280,11 +281,15 @@ def test_a_login_does_not_show_its_password() -> None:
 # --- what store it is -------------------------------------------------------------------------------
 
 
-async def test_a_larger_limit_of_etcd_is_found_out() -> None:
-    with EtcdCluster(options=["--max-txn-ops", "300"]) as cluster:
+@pytest.mark.parametrize("limit", [128, 300])
+async def test_the_limit_of_etcd_is_found_out(limit: int) -> None:
+    with EtcdCluster(options=["--max-txn-ops", str(limit)]) as cluster:
         store = await open_store(cluster.url())
-        assert store.max_operations == 300
-        await commit(store, *(Put(f"obj/{n}", b"") for n in range(300)))
+        assert store.max_operations == limit
+        writes = [Put(f"obj/{n}", b"") for n in range(limit + 1)]
+        await commit(store, *writes[:limit])
+        with pytest.raises(TooLarge, match="raise etcd's --max-txn-ops"):
+            await commit(store, *writes)
         await store.close()
 
 

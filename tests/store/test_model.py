@@ -22,6 +22,7 @@ from onehop.store import (
     Guard,
     PrefixEmpty,
     Put,
+    RangeEmpty,
     Refused,
     Store,
     Write,
@@ -49,6 +50,8 @@ class Model:
                 return key in self.entries and self.entries[key][2] == revision
             case PrefixEmpty(prefix):
                 return not any(key.startswith(prefix) for key in self.entries)
+            case RangeEmpty(start, end):
+                return not any(start <= key < end for key in self.entries)
 
     def transact(self, guards: Sequence[Guard], writes: Sequence[Write]) -> Committed | Refused:
         failed = [guard for guard in guards if not self.holds(guard)]
@@ -74,6 +77,7 @@ guards = st.one_of(
     st.builds(Absent, keys),
     st.builds(Exists, keys),
     st.builds(AtRevision, keys, st.integers(-4, 0)),
+    st.builds(RangeEmpty, keys, keys),
     st.builds(PrefixEmpty, st.sampled_from(["a/", "b", "é/", "z", ""])),
 )
 writes = st.one_of(st.builds(Put, keys, st.binary(max_size=4)), st.builds(Delete, keys))

@@ -15,6 +15,7 @@ from onehop.store import (
     Guard,
     PrefixEmpty,
     Put,
+    RangeEmpty,
     Refused,
     Store,
     TooLarge,
@@ -91,6 +92,11 @@ async def test_what_changes_nothing_raises_no_revision(store: Store) -> None:
         (PrefixEmpty("obj/"), False),
         (PrefixEmpty("obj/a"), False),
         (PrefixEmpty(""), False),
+        (RangeEmpty("obj/", "obj/a"), True),
+        (RangeEmpty("obj/", "obj/b"), False),
+        (RangeEmpty("obj/a", "obj/b"), False),
+        (RangeEmpty("obj/b", "obj/z"), True),
+        (RangeEmpty("obj/z", "obj/"), True),
     ],
 )
 async def test_a_guard_holds_or_not(store: Store, guard: Guard, holds: bool) -> None:
@@ -115,12 +121,14 @@ async def test_a_refusal_names_what_failed_and_writes_nothing(store: Store) -> N
         PrefixEmpty("ref/a/"),
         AtRevision("obj/a", 1),
         Exists("obj/none"),
+        RangeEmpty("ref/", "ref0"),
     ]
     holding: list[Guard] = [
         Exists("obj/a"),
         Absent("obj/none"),
         AtRevision("obj/a", revision),
         PrefixEmpty("z"),
+        RangeEmpty("s", "z"),
     ]
     mixed = [guard for pair in zip(holding, failing, strict=True) for guard in pair]
     outcome = await store.transact(mixed, [Put("obj/b", b""), Delete("obj/a"), Delete("ref/a/b")])

@@ -16,6 +16,7 @@ from onehop.store import (
     Put,
     Store,
     StoreError,
+    Unavailable,
     list_all,
 )
 
@@ -141,6 +142,24 @@ async def test_watches_do_not_disturb_each_other(store: Store) -> None:
 async def test_a_watch_of_another_history_is_told_to_list_again(store: Store) -> None:
     with pytest.raises(Compacted):
         await until(store, "obj/", await store.revision() + 1000, 0)
+
+
+async def test_closing_the_store_ends_its_watches(store: Store) -> None:
+    watching = asyncio.create_task(until(store, "obj/", await store.revision(), 1 << 60))
+    first = await commit(store, Put("obj/a", b""))
+    assert await until(store, "obj/", first - 1, first)
+    await store.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await watching
+
+
+async def test_a_cancelled_watch_is_cancelled(store: Store) -> None:
+    watching = asyncio.create_task(until(store, "obj/", await store.revision(), 1 << 60))
+    await commit(store, Put("obj/a", b""))
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    await commit(store, Put("obj/a", b""))
 
 
 # --- compaction -------------------------------------------------------------------------------------

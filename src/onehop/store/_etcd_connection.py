@@ -197,6 +197,9 @@ class Connection:
             raise self._told(endpoint, error) from error
         except grpc.aio.UsageError as error:
             raise Unavailable("the store was closed") from error
+        except asyncio.CancelledError:
+            self._raise_if_closed()
+            raise
         return answer
 
     # --- many answers -------------------------------------------------------------------------------
@@ -229,8 +232,17 @@ class Connection:
         except TokenRefused:
             self._forget_token(token)
             raise
+        except asyncio.CancelledError:
+            self._raise_if_closed()
+            raise
         finally:
             call.cancel()
+
+    def _raise_if_closed(self) -> None:
+        """Closing a channel cancels its calls, as if it were their tasks that somebody cancelled."""
+        task = asyncio.current_task()
+        if self.closed and task is not None and not task.cancelling():
+            raise Unavailable("the store was closed")
 
     # --- endpoints ----------------------------------------------------------------------------------
 

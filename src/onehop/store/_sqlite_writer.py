@@ -33,7 +33,7 @@ from onehop.store.interface import (
     Write,
 )
 
-SWEEP = 2000  # revisions that one step of a compaction looks at
+SWEEP = 5000  # changes that one step of a compaction looks at
 
 
 class Writer:
@@ -169,13 +169,22 @@ class Writer:
         set_meta(self._db, "compacted", revision)
         self.compacted = revision
 
+    @property
+    def sweeping(self) -> bool:
+        """Whether there is something left of what compaction has given up."""
+        return self.compacted > 0 and self.swept < last_seq(self.compacted)
+
     def sweep(self) -> None:
-        """One step of removing what compaction has given up; in steps, so that writes go on between."""
-        until = min(self.compacted, self.swept + SWEEP)
-        bounds = (last_seq(self.swept), last_seq(until))
+        """One step of removing it; in steps, so that writes go on between."""
+        end = last_seq(self.compacted)
+        step = self._db.execute(
+            "SELECT seq FROM change WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT 1 OFFSET ?",
+            (self.swept, end, SWEEP - 1),
+        ).fetchone()
+        bounds = (self.swept, step[0] if step else end)
         self._db.execute(
             "DELETE FROM change WHERE seq IN (SELECT previous FROM change WHERE seq > ? AND seq <= ?)", bounds
         )
         self._db.execute("DELETE FROM change WHERE seq > ? AND seq <= ? AND value IS NULL", bounds)
-        set_meta(self._db, "swept", until)
-        self.swept = until
+        self.swept = bounds[1]
+        set_meta(self._db, "swept", self.swept)

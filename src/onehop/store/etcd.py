@@ -5,6 +5,10 @@ name of this history. The incarnation is that name with the cluster's id, and a 
 cluster has a new id. Under the same cluster token and addresses it has the same id: then whoever saw the
 revision go back gives the history a new name. If nobody was connected, `new_incarnation` does it by hand.
 
+etcd takes 128 guards and 128 writes in a transaction unless it runs with a larger `--max-txn-ops`; 4096 is
+what we recommend, and use at most. A nested transaction holds no more guards: etcd counts them along the
+path.
+
 Other users of the same etcd are not disturbed, except by `compact`, which etcd has for the whole only.
 """
 
@@ -163,9 +167,11 @@ class EtcdStore:
                 return False
             return True
 
-        if await accepted(128) and not await accepted(129):  # the default
+        if await accepted(MOST_OPERATIONS):
+            return MOST_OPERATIONS
+        if await accepted(128) and not await accepted(129):  # etcd's default
             return 128
-        low, high = 1, MOST_OPERATIONS + 1
+        low, high = 1, MOST_OPERATIONS
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if await accepted(middle) else (low, middle)

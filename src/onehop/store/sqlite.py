@@ -233,7 +233,7 @@ class SqliteStore:
         return jobs, False
 
     def _patience(self) -> float | None:
-        if self._writer.swept < self._writer.compacted:
+        if self._writer.sweeping:
             return 0.001
         deadline = self._writer.next_deadline()
         return None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -244,7 +244,7 @@ class SqliteStore:
             writer.begin()
             writer.expire()
             done = [_run(job, writer) for job in jobs]
-            if writer.swept < writer.compacted:
+            if writer.sweeping:
                 writer.sweep()
             writer.commit()
         except Exception as error:

@@ -199,3 +199,23 @@ def test_a_lease_starts_again_when_the_store_is_opened(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(run())
+
+
+def test_compaction_goes_on_in_steps_and_across_a_restart(tmp_path: Path) -> None:
+    async def run() -> None:
+        path = tmp_path / "store.db"
+        store = await SqliteStore.open(path)
+        for n in range(60):
+            await store.transact([], [Put(f"obj/{k}", b"%d" % n) for k in range(300)])
+        before = (await store.list("obj/")).entries
+        await store.compact(await store.revision())
+        await store.close()
+        store = await SqliteStore.open(path)
+        while store._writer.sweeping:
+            await store.transact([], [Put("other", b"")])
+        assert (await store.list("obj/")).entries == before
+        await store.close()
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT count(*) FROM change WHERE key < x'6f74'").fetchone() == (300,)
+
+    asyncio.run(run())

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from onehop.model.errors import Problem
+from onehop.model.formats import Format, canonical
 from onehop.model.kinds import Object, kind_of
-from onehop.model.relations import references
+from onehop.model.relations import addressing, filters, placement, ports, references, routes
 from onehop.model.view import View
 
 __all__ = ["check", "guarded_sets"]
@@ -30,6 +31,8 @@ def check(obj: Object, before: Object | None, view: View, *, anywhere: bool = Fa
     `anywhere` lets it refer to what other projects own: the right of cloud administrators.
     """
     problems = references.check(obj, before, view, anywhere=anywhere)
+    if obj.labels:
+        problems += _labels(obj)
     if problems:
         return problems  # the rules below rely on what is referred to
     rule = _RULES.get(kind_of(obj).name)
@@ -42,5 +45,32 @@ def guarded_sets(obj: Object, before: Object | None, view: View) -> list[str]:
     return sorted(sets(obj, before, view)) if sets is not None else []
 
 
-_RULES: dict[str, Rule] = {}
-_SETS: dict[str, Callable[[Any, Any, View], set[str]]] = {}
+def _labels(obj: Object) -> list[Problem]:
+    problems = []
+    for key in obj.labels:
+        try:
+            canonical(key, Format.LABEL_KEY)
+        except ValueError as error:
+            problems.append(Problem(f"labels.{key}", str(error)))
+    return problems
+
+
+_RULES: dict[str, Rule] = {
+    "network": addressing.network,
+    "subnet": addressing.subnet,
+    "port": ports.port,
+    "link": ports.link,
+    "route": routes.route,
+    "security-group-rule": filters.group_rule,
+    "acl": filters.acl,
+    "binding": placement.binding,
+    "host": placement.host,
+    "role": placement.role,
+}
+_SETS: dict[str, Callable[[Any, Any, View], set[str]]] = {
+    "subnet": addressing.subnet_sets,
+    "port": ports.port_sets,
+    "link": ports.link_sets,
+    "acl": filters.acl_sets,
+    "binding": placement.binding_sets,
+}
