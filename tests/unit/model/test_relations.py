@@ -259,7 +259,7 @@ LINKS: list[Row] = [
     ("a device with itself", new(Link, a=EDGE_FREE, b=EDGE_OTHER), "b", "same device"),
 ]  # fmt: skip
 ROUTES: list[Row] = [
-    ("a source of another family", route(NextHop(ip="10.0.1.9"), source="fd00::/8"), "source", "other family"),
+    ("a source of another family", route(NextHop(ip="10.0.1.9"), source="fd00::/8"), "source", "family"),
     ("a multicast destination", route(NextHop(ip="10.0.1.9"), destination="224.0.0.0/4"),
      "destination", "multicast"),
     ("forward without a next hop", route(), "next_hops", "at least one"),
