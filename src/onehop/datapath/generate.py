@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onehop.datapath.headers import layouts_header, vocabulary_header
-from onehop.datapath.tables import CONSTANTS, ENUMERATIONS, LAYOUTS
+from onehop.datapath.headers import layouts_header, tables_header, vocabulary_header
+from onehop.datapath.tables import CONSTANTS, ENUMERATIONS, LAYOUTS, TABLES
 
 __all__ = ["GENERATED", "headers", "write"]
 
@@ -14,7 +14,11 @@ GENERATED = Path(__file__).parent / "bpf" / "generated"
 
 def headers() -> dict[str, str]:
     """File names and their text, as they ought to be."""
-    return {"layouts.h": layouts_header(LAYOUTS), "vocabulary.h": vocabulary_header(ENUMERATIONS, CONSTANTS)}
+    return {
+        "layouts.h": layouts_header(LAYOUTS),
+        "tables.h": tables_header(TABLES),
+        "vocabulary.h": vocabulary_header(ENUMERATIONS, CONSTANTS),
+    }
 
 
 def write(folder: Path = GENERATED) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The C text of what Python declares: structs (`layouts`) and enumerations. Pure: text out, no files."""
+"""The C text of what Python declares: structs, enumerations, tables. Pure: text out, no files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import textwrap
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 
-from onehop.datapath.layouts import Field, Layout, LayoutError, c_name, codec, fields
+from onehop.datapath.layouts import Field, Layout, LayoutError, c_name, c_type, codec, fields
+from onehop.datapath.tables import Table
 
-__all__ = ["layouts_header", "vocabulary_header"]
+__all__ = ["layouts_header", "tables_header", "vocabulary_header"]
 
 _TOP = """\
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
@@ -33,6 +34,27 @@ def vocabulary_header(
     """Constants, and every enumeration, members prefixed by its name: Drop.NO_ROUTE becomes DROP_NO_ROUTE."""
     defines = [f"#define {name} {value}\n" for name, value in (constants or {}).items()]
     return "\n".join([_TOP, *defines, *(_enumeration(kind) for kind in declared)])
+
+
+def tables_header(declared: Sequence[Table]) -> str:
+    """A map for every table."""
+    includes = '#include <bpf/bpf_helpers.h>\n#include "layouts.h"\n'
+    return "\n".join([_TOP + includes, *map(_map, declared)])
+
+
+def _map(table: Table) -> str:
+    flags = [f"\t__uint(map_flags, {table.flags});"] if table.flags else []
+    lines = [
+        f"/* {table.doc} */",
+        "struct {",
+        f"\t__uint(type, BPF_MAP_TYPE_{table.kind.name});",
+        f"\t__uint(max_entries, {table.size});",
+        *flags,
+        f"\t__type(key, {c_type(table.key)});",
+        f"\t__type(value, {c_type(table.value)});",
+        f'}} {table.name} SEC(".maps");',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _inner_first(layout: type[Layout]) -> Iterable[type[Layout]]:

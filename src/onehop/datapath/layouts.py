@@ -37,7 +37,8 @@ import msgspec
 __all__ = [
     "BE16", "BE32", "IP6", "MAC", "U8", "U16", "U32", "U64",
     "CType", "Codec", "Field", "Layout", "LayoutError",
-    "array", "codec", "enumerated", "fields", "ip6", "octets", "pad", "per_cpu", "raw", "scalar", "show_ip6",
+    "array", "c_type", "codec", "enumerated", "fields", "ip6", "octets", "pad", "per_cpu", "raw", "scalar",
+    "show_ip6",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -210,6 +211,11 @@ def c_name(declared: type) -> str:
     starts = (i for i in range(1, len(name)) if name[i].isupper() and not name[i - 1].isupper())
     cuts = [0, *starts, len(name)]
     return "_".join(name[a:b] for a, b in itertools.pairwise(cuts)).lower()
+
+
+def c_type(annotation: Any) -> str:
+    """The C name of a type that is not an array."""
+    return _ctype(annotation).declare.format("").strip()
 
 
 @functools.cache

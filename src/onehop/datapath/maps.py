@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from onehop.datapath.layouts import Codec, raw
 from onehop.datapath.libbpf import BpfError, Handle, MapFull, check, info_of, lib, pinned, possible_cpus
+from onehop.datapath.words import Kind
 
 __all__ = ["Kind", "Map", "MapInfo", "Write", "create_map", "open_map"]
 
@@ -31,22 +32,6 @@ V2 = TypeVar("V2")
 
 # Entries per batch call: a larger chunk saves nothing measurable and holds the buffers longer.
 CHUNK = 4096
-
-
-class Kind(enum.IntEnum):
-    """BPF_MAP_TYPE_*, those in use."""
-
-    HASH = 1
-    ARRAY = 2
-    PROG_ARRAY = 3
-    PERCPU_HASH = 5
-    PERCPU_ARRAY = 6
-    LRU_HASH = 9
-    LRU_PERCPU_HASH = 10
-    LPM_TRIE = 11
-    ARRAY_OF_MAPS = 12
-    HASH_OF_MAPS = 13
-    RINGBUF = 27
 
 
 PER_CPU = {Kind.PERCPU_HASH, Kind.PERCPU_ARRAY, Kind.LRU_PERCPU_HASH}

@@ -3,3 +3,590 @@
 #pragma once
 #include <linux/types.h>
 #include <linux/in6.h>
+
+/* An interface of this host, and the VLAN tag of the frames; 0 without one. */
+struct interface_key {
+	__u32 ifindex;
+	__u16 vlan;
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct interface_key) == 8, "interface_key: size");
+_Static_assert(__builtin_offsetof(struct interface_key, ifindex) == 0, "interface_key.ifindex");
+_Static_assert(__builtin_offsetof(struct interface_key, vlan) == 4, "interface_key.vlan");
+_Static_assert(__builtin_offsetof(struct interface_key, _1) == 6, "interface_key._1");
+
+/* A port that this host follows: its own, and those that packets can reach from there. */
+struct port {
+	__u32 device; /* key of its network, or id of its router (flag ON_ROUTER) */
+	__u8 kind;
+	__u8 _1[1];
+	__u8 mac[6];
+	__u32 flags;
+	__u32 peer; /* key of the port at the other end of its link */
+	__u32 zone; /* of its device */
+	__u32 host; /* with its active binding; 0 if it has none */
+	__u32 ifindex; /* where it is plugged in, if here; 0 while the interface is absent */
+	__u16 vlan; /* the tag of its frames on that interface */
+	__u16 mtu; /* largest IP packet of the network that it is on or faces; 0: no limit */
+	__u32 sends; /* list of security rules for what its machine sends; 0 allows all */
+	__u32 receives; /* list of security rules for what comes to it; 0 allows nothing */
+	__u32 acls_in; /* list for packets from the machine */
+	__u32 acls_out; /* list for packets to the machine */
+	__u32 quota; /* how many connections it may have open; 0: the configured default */
+};
+_Static_assert(sizeof(struct port) == 56, "port: size");
+_Static_assert(__builtin_offsetof(struct port, device) == 0, "port.device");
+_Static_assert(__builtin_offsetof(struct port, kind) == 4, "port.kind");
+_Static_assert(__builtin_offsetof(struct port, _1) == 5, "port._1");
+_Static_assert(__builtin_offsetof(struct port, mac) == 6, "port.mac");
+_Static_assert(__builtin_offsetof(struct port, flags) == 12, "port.flags");
+_Static_assert(__builtin_offsetof(struct port, peer) == 16, "port.peer");
+_Static_assert(__builtin_offsetof(struct port, zone) == 20, "port.zone");
+_Static_assert(__builtin_offsetof(struct port, host) == 24, "port.host");
+_Static_assert(__builtin_offsetof(struct port, ifindex) == 28, "port.ifindex");
+_Static_assert(__builtin_offsetof(struct port, vlan) == 32, "port.vlan");
+_Static_assert(__builtin_offsetof(struct port, mtu) == 34, "port.mtu");
+_Static_assert(__builtin_offsetof(struct port, sends) == 36, "port.sends");
+_Static_assert(__builtin_offsetof(struct port, receives) == 40, "port.receives");
+_Static_assert(__builtin_offsetof(struct port, acls_in) == 44, "port.acls_in");
+_Static_assert(__builtin_offsetof(struct port, acls_out) == 48, "port.acls_out");
+_Static_assert(__builtin_offsetof(struct port, quota) == 52, "port.quota");
+
+/* A virtual switch. */
+struct network {
+	__u32 zone;
+	__u32 flags;
+	__u32 acls_in;
+	__u32 acls_out;
+	__u32 members; /* how many entries it has in `members` */
+	__u32 remotes; /* how many entries it has in `remotes` */
+	__u16 mtu;
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct network) == 28, "network: size");
+_Static_assert(__builtin_offsetof(struct network, zone) == 0, "network.zone");
+_Static_assert(__builtin_offsetof(struct network, flags) == 4, "network.flags");
+_Static_assert(__builtin_offsetof(struct network, acls_in) == 8, "network.acls_in");
+_Static_assert(__builtin_offsetof(struct network, acls_out) == 12, "network.acls_out");
+_Static_assert(__builtin_offsetof(struct network, members) == 16, "network.members");
+_Static_assert(__builtin_offsetof(struct network, remotes) == 20, "network.remotes");
+_Static_assert(__builtin_offsetof(struct network, mtu) == 24, "network.mtu");
+_Static_assert(__builtin_offsetof(struct network, _1) == 26, "network._1");
+
+/* A virtual router. */
+struct router {
+	__u32 zone;
+	__u32 flags;
+	__u32 acls_in;
+	__u32 acls_forward;
+	__u32 acls_out;
+};
+_Static_assert(sizeof(struct router) == 20, "router: size");
+_Static_assert(__builtin_offsetof(struct router, zone) == 0, "router.zone");
+_Static_assert(__builtin_offsetof(struct router, flags) == 4, "router.flags");
+_Static_assert(__builtin_offsetof(struct router, acls_in) == 8, "router.acls_in");
+_Static_assert(__builtin_offsetof(struct router, acls_forward) == 12, "router.acls_forward");
+_Static_assert(__builtin_offsetof(struct router, acls_out) == 16, "router.acls_out");
+
+/* Another host, and the way there. */
+struct host {
+	struct in6_addr address; /* its underlay address */
+	struct in6_addr local; /* ours, to send to it from */
+	__u32 ifindex; /* the underlay interface that leads there */
+	__u8 flags;
+	__u8 _1[1];
+	__u16 mtu; /* largest IP packet that fits through the tunnel; 0: no limit */
+};
+_Static_assert(sizeof(struct host) == 40, "host: size");
+_Static_assert(__builtin_offsetof(struct host, address) == 0, "host.address");
+_Static_assert(__builtin_offsetof(struct host, local) == 16, "host.local");
+_Static_assert(__builtin_offsetof(struct host, ifindex) == 32, "host.ifindex");
+_Static_assert(__builtin_offsetof(struct host, flags) == 36, "host.flags");
+_Static_assert(__builtin_offsetof(struct host, _1) == 37, "host._1");
+_Static_assert(__builtin_offsetof(struct host, mtu) == 38, "host.mtu");
+
+/* LPM. What a port may send from: MACs exactly, addresses by prefix. */
+struct source_key {
+	__u32 prefix; /* SOURCE_BITS + the address's prefix length (96 more for IPv4) */
+	__u32 port;
+	__u8 mac[6];
+	__be16 version; /* 4 or 6; frames that are not IP ask with 4 */
+	struct in6_addr address;
+};
+_Static_assert(sizeof(struct source_key) == 32, "source_key: size");
+_Static_assert(__builtin_offsetof(struct source_key, prefix) == 0, "source_key.prefix");
+_Static_assert(__builtin_offsetof(struct source_key, port) == 4, "source_key.port");
+_Static_assert(__builtin_offsetof(struct source_key, mac) == 8, "source_key.mac");
+_Static_assert(__builtin_offsetof(struct source_key, version) == 14, "source_key.version");
+_Static_assert(__builtin_offsetof(struct source_key, address) == 16, "source_key.address");
+
+/* A MAC on a network. */
+struct fdb_key {
+	__u32 network;
+	__u8 mac[6];
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct fdb_key) == 12, "fdb_key: size");
+_Static_assert(__builtin_offsetof(struct fdb_key, network) == 0, "fdb_key.network");
+_Static_assert(__builtin_offsetof(struct fdb_key, mac) == 4, "fdb_key.mac");
+_Static_assert(__builtin_offsetof(struct fdb_key, _1) == 10, "fdb_key._1");
+
+/* Behind which port a MAC was seen that the model does not know. */
+struct learned_mac {
+	__u32 port;
+	__u8 _1[4];
+	__u64 seen;
+};
+_Static_assert(sizeof(struct learned_mac) == 16, "learned_mac: size");
+_Static_assert(__builtin_offsetof(struct learned_mac, port) == 0, "learned_mac.port");
+_Static_assert(__builtin_offsetof(struct learned_mac, _1) == 4, "learned_mac._1");
+_Static_assert(__builtin_offsetof(struct learned_mac, seen) == 8, "learned_mac.seen");
+
+/* An address on a segment: a network, by its key, or what is behind a router's port, by that key. */
+struct neighbour_key {
+	__u32 segment;
+	struct in6_addr address;
+};
+_Static_assert(sizeof(struct neighbour_key) == 20, "neighbour_key: size");
+_Static_assert(__builtin_offsetof(struct neighbour_key, segment) == 0, "neighbour_key.segment");
+_Static_assert(__builtin_offsetof(struct neighbour_key, address) == 4, "neighbour_key.address");
+
+/* Who has an address, as the model knows. */
+struct neighbour {
+	__u8 mac[6];
+	__u16 flags;
+	__u32 port; /* of the network, that has the address or leads to it; 0 on a link */
+};
+_Static_assert(sizeof(struct neighbour) == 12, "neighbour: size");
+_Static_assert(__builtin_offsetof(struct neighbour, mac) == 0, "neighbour.mac");
+_Static_assert(__builtin_offsetof(struct neighbour, flags) == 6, "neighbour.flags");
+_Static_assert(__builtin_offsetof(struct neighbour, port) == 8, "neighbour.port");
+
+/* Who has an address, as somebody said. All zeros in `mac`: asked, and waiting for the answer. */
+struct learned_neighbour {
+	__u8 mac[6];
+	__u8 _1[2];
+	__u64 seen;
+};
+_Static_assert(sizeof(struct learned_neighbour) == 16, "learned_neighbour: size");
+_Static_assert(__builtin_offsetof(struct learned_neighbour, mac) == 0, "learned_neighbour.mac");
+_Static_assert(__builtin_offsetof(struct learned_neighbour, _1) == 6, "learned_neighbour._1");
+_Static_assert(__builtin_offsetof(struct learned_neighbour, seen) == 8, "learned_neighbour.seen");
+
+/* An address of a router. */
+struct router_address_key {
+	__u32 router;
+	struct in6_addr address;
+};
+_Static_assert(sizeof(struct router_address_key) == 20, "router_address_key: size");
+_Static_assert(__builtin_offsetof(struct router_address_key, router) == 0, "router_address_key.router");
+_Static_assert(__builtin_offsetof(struct router_address_key, address) == 4, "router_address_key.address");
+
+/* Under which address a router's port speaks of ICMP errors, by IP version. */
+struct port_address_key {
+	__u32 port;
+	__u32 version;
+};
+_Static_assert(sizeof(struct port_address_key) == 8, "port_address_key: size");
+_Static_assert(__builtin_offsetof(struct port_address_key, port) == 0, "port_address_key.port");
+_Static_assert(__builtin_offsetof(struct port_address_key, version) == 4, "port_address_key.version");
+
+/* The nth entry of a network's flood list, from 0. */
+struct member_key {
+	__u32 network;
+	__u32 index;
+};
+_Static_assert(sizeof(struct member_key) == 8, "member_key: size");
+_Static_assert(__builtin_offsetof(struct member_key, network) == 0, "member_key.network");
+_Static_assert(__builtin_offsetof(struct member_key, index) == 4, "member_key.index");
+
+/* LPM. An address within something: a router's routes, a source table, an address set. */
+struct prefix_key {
+	__u32 prefix; /* 32 + the address's prefix length (96 more for IPv4) */
+	__u32 of; /* the id; OF_IPV6 | the id, for IPv6 */
+	struct in6_addr address;
+};
+_Static_assert(sizeof(struct prefix_key) == 24, "prefix_key: size");
+_Static_assert(__builtin_offsetof(struct prefix_key, prefix) == 0, "prefix_key.prefix");
+_Static_assert(__builtin_offsetof(struct prefix_key, of) == 4, "prefix_key.of");
+_Static_assert(__builtin_offsetof(struct prefix_key, address) == 8, "prefix_key.address");
+
+/* What happens to a destination; or to a source, within the routes of one destination. */
+struct route {
+	__u8 action;
+	__u8 flags;
+	__u8 _1[2];
+	__u32 hops; /* hop group, to forward */
+	__u32 sources; /* table to ask in `source_routes` instead; no answer there means no route */
+	__u32 id; /* of the route, for traces */
+};
+_Static_assert(sizeof(struct route) == 16, "route: size");
+_Static_assert(__builtin_offsetof(struct route, action) == 0, "route.action");
+_Static_assert(__builtin_offsetof(struct route, flags) == 1, "route.flags");
+_Static_assert(__builtin_offsetof(struct route, _1) == 2, "route._1");
+_Static_assert(__builtin_offsetof(struct route, hops) == 4, "route.hops");
+_Static_assert(__builtin_offsetof(struct route, sources) == 8, "route.sources");
+_Static_assert(__builtin_offsetof(struct route, id) == 12, "route.id");
+
+/* Where a list stands in its array. */
+struct span {
+	__u32 base;
+	__u32 count;
+};
+_Static_assert(sizeof(struct span) == 8, "span: size");
+_Static_assert(__builtin_offsetof(struct span, base) == 0, "span.base");
+_Static_assert(__builtin_offsetof(struct span, count) == 4, "span.count");
+
+/* One next hop of a group. */
+struct hop {
+	struct in6_addr address; /* the next router; all zeros for the destination itself */
+	__u32 port; /* of the router, to leave by */
+	__u32 upto; /* sum of the weights of this hop and those before it in the group */
+};
+_Static_assert(sizeof(struct hop) == 24, "hop: size");
+_Static_assert(__builtin_offsetof(struct hop, address) == 0, "hop.address");
+_Static_assert(__builtin_offsetof(struct hop, port) == 16, "hop.port");
+_Static_assert(__builtin_offsetof(struct hop, upto) == 20, "hop.upto");
+
+/* One rule of a list. The fields named in `match` must hold, or must not if named in `invert`. */
+struct rule {
+	__u32 match;
+	__u32 invert;
+	__u8 action;
+	__u8 flags;
+	__u8 version; /* 4 or 6 */
+	__u8 protocol;
+	__u16 src_low; /* port */
+	__u16 src_high;
+	__u16 dst_low;
+	__u16 dst_high;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u8 dscp;
+	__u8 fragment;
+	__u16 ethertype;
+	__u16 vlan;
+	__u32 state; /* bits 1 << ConnectionState */
+	__u32 in_port;
+	__u32 out_port;
+	__u32 src_set; /* address set */
+	__u32 dst_set;
+	__u32 jump; /* list to go through, for JUMP */
+	__u32 id; /* of the rule, for traces, logs and counters */
+	__u32 acl; /* id of the ACL or group that it is a rule of */
+	struct in6_addr src;
+	struct in6_addr src_mask;
+	struct in6_addr dst;
+	struct in6_addr dst_mask;
+	__u8 src_mac[6];
+	__u8 src_mac_mask[6];
+	__u8 dst_mac[6];
+	__u8 dst_mac_mask[6];
+};
+_Static_assert(sizeof(struct rule) == 148, "rule: size");
+_Static_assert(__builtin_offsetof(struct rule, match) == 0, "rule.match");
+_Static_assert(__builtin_offsetof(struct rule, invert) == 4, "rule.invert");
+_Static_assert(__builtin_offsetof(struct rule, action) == 8, "rule.action");
+_Static_assert(__builtin_offsetof(struct rule, flags) == 9, "rule.flags");
+_Static_assert(__builtin_offsetof(struct rule, version) == 10, "rule.version");
+_Static_assert(__builtin_offsetof(struct rule, protocol) == 11, "rule.protocol");
+_Static_assert(__builtin_offsetof(struct rule, src_low) == 12, "rule.src_low");
+_Static_assert(__builtin_offsetof(struct rule, src_high) == 14, "rule.src_high");
+_Static_assert(__builtin_offsetof(struct rule, dst_low) == 16, "rule.dst_low");
+_Static_assert(__builtin_offsetof(struct rule, dst_high) == 18, "rule.dst_high");
+_Static_assert(__builtin_offsetof(struct rule, icmp_type) == 20, "rule.icmp_type");
+_Static_assert(__builtin_offsetof(struct rule, icmp_code) == 21, "rule.icmp_code");
+_Static_assert(__builtin_offsetof(struct rule, dscp) == 22, "rule.dscp");
+_Static_assert(__builtin_offsetof(struct rule, fragment) == 23, "rule.fragment");
+_Static_assert(__builtin_offsetof(struct rule, ethertype) == 24, "rule.ethertype");
+_Static_assert(__builtin_offsetof(struct rule, vlan) == 26, "rule.vlan");
+_Static_assert(__builtin_offsetof(struct rule, state) == 28, "rule.state");
+_Static_assert(__builtin_offsetof(struct rule, in_port) == 32, "rule.in_port");
+_Static_assert(__builtin_offsetof(struct rule, out_port) == 36, "rule.out_port");
+_Static_assert(__builtin_offsetof(struct rule, src_set) == 40, "rule.src_set");
+_Static_assert(__builtin_offsetof(struct rule, dst_set) == 44, "rule.dst_set");
+_Static_assert(__builtin_offsetof(struct rule, jump) == 48, "rule.jump");
+_Static_assert(__builtin_offsetof(struct rule, id) == 52, "rule.id");
+_Static_assert(__builtin_offsetof(struct rule, acl) == 56, "rule.acl");
+_Static_assert(__builtin_offsetof(struct rule, src) == 60, "rule.src");
+_Static_assert(__builtin_offsetof(struct rule, src_mask) == 76, "rule.src_mask");
+_Static_assert(__builtin_offsetof(struct rule, dst) == 92, "rule.dst");
+_Static_assert(__builtin_offsetof(struct rule, dst_mask) == 108, "rule.dst_mask");
+_Static_assert(__builtin_offsetof(struct rule, src_mac) == 124, "rule.src_mac");
+_Static_assert(__builtin_offsetof(struct rule, src_mac_mask) == 130, "rule.src_mac_mask");
+_Static_assert(__builtin_offsetof(struct rule, dst_mac) == 136, "rule.dst_mac");
+_Static_assert(__builtin_offsetof(struct rule, dst_mac_mask) == 142, "rule.dst_mac_mask");
+
+/* A tuple at a port. An echo has its id in both ports; other protocols without ports have 0 there. */
+struct tuple_key {
+	__u32 port;
+	struct in6_addr src;
+	struct in6_addr dst;
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 protocol;
+	__u8 _1[3];
+};
+_Static_assert(sizeof(struct tuple_key) == 44, "tuple_key: size");
+_Static_assert(__builtin_offsetof(struct tuple_key, port) == 0, "tuple_key.port");
+_Static_assert(__builtin_offsetof(struct tuple_key, src) == 4, "tuple_key.src");
+_Static_assert(__builtin_offsetof(struct tuple_key, dst) == 20, "tuple_key.dst");
+_Static_assert(__builtin_offsetof(struct tuple_key, src_port) == 36, "tuple_key.src_port");
+_Static_assert(__builtin_offsetof(struct tuple_key, dst_port) == 38, "tuple_key.dst_port");
+_Static_assert(__builtin_offsetof(struct tuple_key, protocol) == 40, "tuple_key.protocol");
+_Static_assert(__builtin_offsetof(struct tuple_key, _1) == 41, "tuple_key._1");
+
+/* A zone that a walk crossed, and its epoch before that. */
+struct crossing {
+	__u32 zone;
+	__u32 epoch;
+};
+_Static_assert(sizeof(struct crossing) == 8, "crossing: size");
+_Static_assert(__builtin_offsetof(struct crossing, zone) == 0, "crossing.zone");
+_Static_assert(__builtin_offsetof(struct crossing, epoch) == 4, "crossing.epoch");
+
+/* A connection, at its opener's host. Its key: the opener, and the tuple as the far port receives it. */
+struct record {
+	__u32 far_port;
+	__u8 near_dst[6]; /* of the opener's frames */
+	__u8 near_src[6];
+	__u8 far_dst[6]; /* of the frames as the far port receives them */
+	__u8 far_src[6];
+	__u8 hops; /* routers on the way */
+	__u8 tos; /* of the opener's packets */
+	__u8 life;
+	__u8 flags;
+	__u16 mtu; /* least on the way */
+	__u16 zones; /* how many of `crossed` count */
+	__u8 _1[4];
+	__u64 used;
+	struct crossing crossed[4];
+};
+_Static_assert(sizeof(struct record) == 80, "record: size");
+_Static_assert(__builtin_offsetof(struct record, far_port) == 0, "record.far_port");
+_Static_assert(__builtin_offsetof(struct record, near_dst) == 4, "record.near_dst");
+_Static_assert(__builtin_offsetof(struct record, near_src) == 10, "record.near_src");
+_Static_assert(__builtin_offsetof(struct record, far_dst) == 16, "record.far_dst");
+_Static_assert(__builtin_offsetof(struct record, far_src) == 22, "record.far_src");
+_Static_assert(__builtin_offsetof(struct record, hops) == 28, "record.hops");
+_Static_assert(__builtin_offsetof(struct record, tos) == 29, "record.tos");
+_Static_assert(__builtin_offsetof(struct record, life) == 30, "record.life");
+_Static_assert(__builtin_offsetof(struct record, flags) == 31, "record.flags");
+_Static_assert(__builtin_offsetof(struct record, mtu) == 32, "record.mtu");
+_Static_assert(__builtin_offsetof(struct record, zones) == 34, "record.zones");
+_Static_assert(__builtin_offsetof(struct record, _1) == 36, "record._1");
+_Static_assert(__builtin_offsetof(struct record, used) == 40, "record.used");
+_Static_assert(__builtin_offsetof(struct record, crossed) == 48, "record.crossed");
+
+/* Replies go to this port. Its key: the far port, and the tuple of its replies. */
+struct hint {
+	__u32 opener;
+	__u8 _1[4];
+	__u64 used;
+};
+_Static_assert(sizeof(struct hint) == 16, "hint: size");
+_Static_assert(__builtin_offsetof(struct hint, opener) == 0, "hint.opener");
+_Static_assert(__builtin_offsetof(struct hint, _1) == 4, "hint._1");
+_Static_assert(__builtin_offsetof(struct hint, used) == 8, "hint.used");
+
+/* What the fragments of one packet have in common. */
+struct fragment_key {
+	__u32 port; /* that sent them */
+	struct in6_addr src;
+	struct in6_addr dst;
+	__be32 id;
+	__u8 protocol;
+	__u8 _1[3];
+};
+_Static_assert(sizeof(struct fragment_key) == 44, "fragment_key: size");
+_Static_assert(__builtin_offsetof(struct fragment_key, port) == 0, "fragment_key.port");
+_Static_assert(__builtin_offsetof(struct fragment_key, src) == 4, "fragment_key.src");
+_Static_assert(__builtin_offsetof(struct fragment_key, dst) == 20, "fragment_key.dst");
+_Static_assert(__builtin_offsetof(struct fragment_key, id) == 36, "fragment_key.id");
+_Static_assert(__builtin_offsetof(struct fragment_key, protocol) == 40, "fragment_key.protocol");
+_Static_assert(__builtin_offsetof(struct fragment_key, _1) == 41, "fragment_key._1");
+
+/* What later fragments need to know of the first. */
+struct first_fragment {
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u16 end; /* where the first ends: the others begin there or later */
+	__u64 seen;
+};
+_Static_assert(sizeof(struct first_fragment) == 16, "first_fragment: size");
+_Static_assert(__builtin_offsetof(struct first_fragment, src_port) == 0, "first_fragment.src_port");
+_Static_assert(__builtin_offsetof(struct first_fragment, dst_port) == 2, "first_fragment.dst_port");
+_Static_assert(__builtin_offsetof(struct first_fragment, icmp_type) == 4, "first_fragment.icmp_type");
+_Static_assert(__builtin_offsetof(struct first_fragment, icmp_code) == 5, "first_fragment.icmp_code");
+_Static_assert(__builtin_offsetof(struct first_fragment, end) == 6, "first_fragment.end");
+_Static_assert(__builtin_offsetof(struct first_fragment, seen) == 8, "first_fragment.seen");
+
+/* A flow where it enters. */
+struct flow_key {
+	__u32 place; /* ifindex; PLACE_PORT | key of a port with a VLAN; PLACE_TUNNEL | key of the target */
+	struct in6_addr src;
+	struct in6_addr dst;
+	__be16 src_port;
+	__be16 dst_port;
+	__u8 protocol;
+	__u8 icmp_type;
+	__u8 dscp;
+	__u8 _1[1];
+};
+_Static_assert(sizeof(struct flow_key) == 44, "flow_key: size");
+_Static_assert(__builtin_offsetof(struct flow_key, place) == 0, "flow_key.place");
+_Static_assert(__builtin_offsetof(struct flow_key, src) == 4, "flow_key.src");
+_Static_assert(__builtin_offsetof(struct flow_key, dst) == 20, "flow_key.dst");
+_Static_assert(__builtin_offsetof(struct flow_key, src_port) == 36, "flow_key.src_port");
+_Static_assert(__builtin_offsetof(struct flow_key, dst_port) == 38, "flow_key.dst_port");
+_Static_assert(__builtin_offsetof(struct flow_key, protocol) == 40, "flow_key.protocol");
+_Static_assert(__builtin_offsetof(struct flow_key, icmp_type) == 41, "flow_key.icmp_type");
+_Static_assert(__builtin_offsetof(struct flow_key, dscp) == 42, "flow_key.dscp");
+_Static_assert(__builtin_offsetof(struct flow_key, _1) == 43, "flow_key._1");
+
+/* What was decided about a flow. It holds while the epochs are those in `crossed`. */
+struct flow {
+	struct crossing crossed[4];
+	__u8 zones; /* how many of `crossed` count */
+	__u8 kind;
+	__u8 hops; /* by which the TTL goes down */
+	__u8 tunnel;
+	__u16 mtu; /* largest IP packet; a larger one is simulated */
+	__u16 vlan; /* to tag with, delivered here */
+	__u8 dst_mac[6]; /* of the frames that this is about; others are simulated */
+	__u8 src_mac[6];
+	__u8 new_dst_mac[6];
+	__u8 new_src_mac[6];
+	__u32 target; /* key of the port that it goes to */
+	__u32 source; /* key of the port that it came from */
+	__u32 host; /* to send to; or that it must come from */
+	__u32 ifindex; /* to deliver to, if here */
+	__u32 flags; /* FlowFlag */
+	__u8 _1[4];
+	__u64 refreshed; /* when its record or hint was last touched */
+};
+_Static_assert(sizeof(struct flow) == 96, "flow: size");
+_Static_assert(__builtin_offsetof(struct flow, crossed) == 0, "flow.crossed");
+_Static_assert(__builtin_offsetof(struct flow, zones) == 32, "flow.zones");
+_Static_assert(__builtin_offsetof(struct flow, kind) == 33, "flow.kind");
+_Static_assert(__builtin_offsetof(struct flow, hops) == 34, "flow.hops");
+_Static_assert(__builtin_offsetof(struct flow, tunnel) == 35, "flow.tunnel");
+_Static_assert(__builtin_offsetof(struct flow, mtu) == 36, "flow.mtu");
+_Static_assert(__builtin_offsetof(struct flow, vlan) == 38, "flow.vlan");
+_Static_assert(__builtin_offsetof(struct flow, dst_mac) == 40, "flow.dst_mac");
+_Static_assert(__builtin_offsetof(struct flow, src_mac) == 46, "flow.src_mac");
+_Static_assert(__builtin_offsetof(struct flow, new_dst_mac) == 52, "flow.new_dst_mac");
+_Static_assert(__builtin_offsetof(struct flow, new_src_mac) == 58, "flow.new_src_mac");
+_Static_assert(__builtin_offsetof(struct flow, target) == 64, "flow.target");
+_Static_assert(__builtin_offsetof(struct flow, source) == 68, "flow.source");
+_Static_assert(__builtin_offsetof(struct flow, host) == 72, "flow.host");
+_Static_assert(__builtin_offsetof(struct flow, ifindex) == 76, "flow.ifindex");
+_Static_assert(__builtin_offsetof(struct flow, flags) == 80, "flow.flags");
+_Static_assert(__builtin_offsetof(struct flow, _1) == 84, "flow._1");
+_Static_assert(__builtin_offsetof(struct flow, refreshed) == 88, "flow.refreshed");
+
+/* What a port may use so much of. */
+struct budget_key {
+	__u32 port;
+	__u32 budget;
+};
+_Static_assert(sizeof(struct budget_key) == 8, "budget_key: size");
+_Static_assert(__builtin_offsetof(struct budget_key, port) == 0, "budget_key.port");
+_Static_assert(__builtin_offsetof(struct budget_key, budget) == 4, "budget_key.budget");
+
+/* A token bucket. */
+struct bucket {
+	__u64 tokens; /* in thousandths */
+	__u64 filled;
+};
+_Static_assert(sizeof(struct bucket) == 16, "bucket: size");
+_Static_assert(__builtin_offsetof(struct bucket, tokens) == 0, "bucket.tokens");
+_Static_assert(__builtin_offsetof(struct bucket, filled) == 8, "bucket.filled");
+
+/* A reason for which packets of a port were dropped; port 0 where none is known. */
+struct counter_key {
+	__u32 port;
+	__u32 drop;
+};
+_Static_assert(sizeof(struct counter_key) == 8, "counter_key: size");
+_Static_assert(__builtin_offsetof(struct counter_key, port) == 0, "counter_key.port");
+_Static_assert(__builtin_offsetof(struct counter_key, drop) == 4, "counter_key.drop");
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct counter) == 16, "counter: size");
+_Static_assert(__builtin_offsetof(struct counter, packets) == 0, "counter.packets");
+_Static_assert(__builtin_offsetof(struct counter, bytes) == 8, "counter.bytes");
+
+/* A record of the ring `events`; the packet's first `captured` bytes follow. */
+struct event {
+	__u32 kind;
+	__u32 port; /* that the packet entered by */
+	__u32 segment; /* network or router port that it is about, or a key that is missing */
+	__u32 length; /* of the packet */
+	__u32 captured;
+	__u32 id; /* of a rule that logs */
+	struct in6_addr address; /* to be resolved, or learned */
+	__u8 mac[6]; /* learned */
+	__u8 action; /* RuleAction of a rule that logs */
+	__u8 partial; /* 1: the transport checksum is only begun */
+	__u64 time;
+};
+_Static_assert(sizeof(struct event) == 56, "event: size");
+_Static_assert(__builtin_offsetof(struct event, kind) == 0, "event.kind");
+_Static_assert(__builtin_offsetof(struct event, port) == 4, "event.port");
+_Static_assert(__builtin_offsetof(struct event, segment) == 8, "event.segment");
+_Static_assert(__builtin_offsetof(struct event, length) == 12, "event.length");
+_Static_assert(__builtin_offsetof(struct event, captured) == 16, "event.captured");
+_Static_assert(__builtin_offsetof(struct event, id) == 20, "event.id");
+_Static_assert(__builtin_offsetof(struct event, address) == 24, "event.address");
+_Static_assert(__builtin_offsetof(struct event, mac) == 40, "event.mac");
+_Static_assert(__builtin_offsetof(struct event, action) == 46, "event.action");
+_Static_assert(__builtin_offsetof(struct event, partial) == 47, "event.partial");
+_Static_assert(__builtin_offsetof(struct event, time) == 48, "event.time");
+
+/* What became of one copy of a flooded frame. */
+struct copied {
+	__u32 target; /* port, or host */
+	__u16 copy;
+	__u16 drop; /* Drop, or 0 */
+};
+_Static_assert(sizeof(struct copied) == 8, "copied: size");
+_Static_assert(__builtin_offsetof(struct copied, target) == 0, "copied.target");
+_Static_assert(__builtin_offsetof(struct copied, copy) == 4, "copied.copy");
+_Static_assert(__builtin_offsetof(struct copied, drop) == 6, "copied.drop");
+
+/* What became of the last packet on a CPU. Written only if `explain` is set at loading. */
+struct verdict {
+	__u8 action;
+	__u8 stage; /* Stage that dropped or answered it, or 0 */
+	__u8 drop; /* Drop, or 0 */
+	__u8 refused; /* why the walk refused a packet that asks */
+	__u8 tunnel;
+	__u8 hit; /* 1: the flow cache decided */
+	__u8 _1[2];
+	__u32 target; /* port key; network key for a flood */
+	__u32 source; /* port key */
+	__u32 host; /* that it was sent to; 0 if delivered here */
+	__u32 rule; /* id of the rule or route that decided, or 0 */
+	__u32 copies; /* how many of `copied` count */
+	struct copied copied[32];
+};
+_Static_assert(sizeof(struct verdict) == 284, "verdict: size");
+_Static_assert(__builtin_offsetof(struct verdict, action) == 0, "verdict.action");
+_Static_assert(__builtin_offsetof(struct verdict, stage) == 1, "verdict.stage");
+_Static_assert(__builtin_offsetof(struct verdict, drop) == 2, "verdict.drop");
+_Static_assert(__builtin_offsetof(struct verdict, refused) == 3, "verdict.refused");
+_Static_assert(__builtin_offsetof(struct verdict, tunnel) == 4, "verdict.tunnel");
+_Static_assert(__builtin_offsetof(struct verdict, hit) == 5, "verdict.hit");
+_Static_assert(__builtin_offsetof(struct verdict, _1) == 6, "verdict._1");
+_Static_assert(__builtin_offsetof(struct verdict, target) == 8, "verdict.target");
+_Static_assert(__builtin_offsetof(struct verdict, source) == 12, "verdict.source");
+_Static_assert(__builtin_offsetof(struct verdict, host) == 16, "verdict.host");
+_Static_assert(__builtin_offsetof(struct verdict, rule) == 20, "verdict.rule");
+_Static_assert(__builtin_offsetof(struct verdict, copies) == 24, "verdict.copies");
+_Static_assert(__builtin_offsetof(struct verdict, copied) == 28, "verdict.copied");

@@ -4,6 +4,24 @@
 
 #define MAX_DEVICES 16
 
+#define MAX_ZONES 4
+
+#define MAX_JUMPS 8
+
+#define MAX_CAPTURE 2048
+
+#define MAX_COPIES 32
+
+#define THIS_HOST 1
+
+#define SOURCE_BITS 96
+
+#define OF_IPV6 2147483648
+
+#define PLACE_PORT 1073741824
+
+#define PLACE_TUNNEL 2147483648
+
 /* Where in its walk a packet is. A file of `simulation/`, of `compiler/` and of `datapath/bpf/` each. */
 enum stage {
 	STAGE_INGRESS_PORT = 1,
@@ -74,4 +92,180 @@ enum tunnel_flag {
 	TUNNEL_FLAG_RETURN = 2,
 	TUNNEL_FLAG_ASK = 4,
 	TUNNEL_FLAG_FLOOD = 8,
+};
+
+enum port_kind {
+	PORT_KIND_VM = 1,
+	PORT_KIND_ROUTER = 2,
+	PORT_KIND_VIP = 3,
+	PORT_KIND_SERVICE = 4,
+	PORT_KIND_COUNT = 5,
+};
+
+enum port_flag {
+	PORT_FLAG_UP = 1,
+	PORT_FLAG_ON_ROUTER = 2,
+	PORT_FLAG_SECURITY = 4,
+	PORT_FLAG_REDIRECT_PEER = 8,
+};
+
+enum network_flag {
+	NETWORK_FLAG_FLOOD_UNKNOWN = 1,
+	NETWORK_FLAG_LEARNING = 2,
+	NETWORK_FLAG_DHCP4 = 4,
+	NETWORK_FLAG_DHCP6 = 8,
+	NETWORK_FLAG_ADVERTISES6 = 16,
+};
+
+enum router_flag {
+	ROUTER_FLAG_UP = 1,
+};
+
+enum host_flag {
+	HOST_FLAG_FENCED = 1,
+};
+
+enum source_flag {
+	SOURCE_FLAG_ADDRESS = 1,
+	SOURCE_FLAG_PAIRED = 2,
+};
+
+enum neighbour_flag {
+	NEIGHBOUR_FLAG_ROUTER = 1,
+	NEIGHBOUR_FLAG_SUBNET = 2,
+};
+
+enum route_action {
+	ROUTE_ACTION_FORWARD = 1,
+	ROUTE_ACTION_BLACKHOLE = 2,
+	ROUTE_ACTION_REJECT = 3,
+	ROUTE_ACTION_COUNT = 4,
+};
+
+enum route_flag {
+	ROUTE_FLAG_CONNECTED = 1,
+};
+
+enum rule_action {
+	RULE_ACTION_ALLOW = 1,
+	RULE_ACTION_DROP = 2,
+	RULE_ACTION_REJECT = 3,
+	RULE_ACTION_RETURN = 4,
+	RULE_ACTION_JUMP = 5,
+	RULE_ACTION_COUNT = 6,
+};
+
+enum rule_flag {
+	RULE_FLAG_STATEFUL = 1,
+	RULE_FLAG_LOG = 2,
+};
+
+/* The fields of `onehop.model.Match`, and the IP version. */
+enum match_field {
+	MATCH_FIELD_VERSION = 1,
+	MATCH_FIELD_PROTOCOL = 2,
+	MATCH_FIELD_SRC_PORTS = 4,
+	MATCH_FIELD_DST_PORTS = 8,
+	MATCH_FIELD_ICMP_TYPE = 16,
+	MATCH_FIELD_ICMP_CODE = 32,
+	MATCH_FIELD_SRC = 64,
+	MATCH_FIELD_DST = 128,
+	MATCH_FIELD_SRC_GROUP = 256,
+	MATCH_FIELD_DST_GROUP = 512,
+	MATCH_FIELD_IN_PORT = 1024,
+	MATCH_FIELD_OUT_PORT = 2048,
+	MATCH_FIELD_SRC_MAC = 4096,
+	MATCH_FIELD_DST_MAC = 8192,
+	MATCH_FIELD_ETHERTYPE = 16384,
+	MATCH_FIELD_VLAN = 32768,
+	MATCH_FIELD_DSCP = 65536,
+	MATCH_FIELD_FRAGMENT = 131072,
+	MATCH_FIELD_STATE = 262144,
+};
+
+enum fragment {
+	FRAGMENT_ANY = 1,
+	FRAGMENT_FIRST = 2,
+	FRAGMENT_LATER = 3,
+	FRAGMENT_COUNT = 4,
+};
+
+enum connection_state {
+	CONNECTION_STATE_NEW = 0,
+	CONNECTION_STATE_ESTABLISHED = 1,
+	CONNECTION_STATE_RELATED = 2,
+	CONNECTION_STATE_UNTRACKED = 3,
+	CONNECTION_STATE_COUNT = 4,
+};
+
+/* How far a connection is. */
+enum life {
+	LIFE_OPENING = 1,
+	LIFE_OPEN = 2,
+	LIFE_CLOSING = 3,
+	LIFE_COUNT = 4,
+};
+
+enum record_flag {
+	RECORD_FLAG_VERSION6 = 1,
+};
+
+/* What a cached flow is to connections, and so what has to be touched now and then. */
+enum flow_kind {
+	FLOW_KIND_FREE = 1,
+	FLOW_KIND_OWN = 2,
+	FLOW_KIND_REPLY = 3,
+	FLOW_KIND_HINTED = 4,
+	FLOW_KIND_COUNT = 5,
+};
+
+enum flow_flag {
+	FLOW_FLAG_LOCAL = 1,
+	FLOW_FLAG_REDIRECT_PEER = 2,
+	FLOW_FLAG_REWRITE = 4,
+	FLOW_FLAG_HINT = 8,
+	FLOW_FLAG_CLOSING = 16,
+};
+
+/* What a port may use only so much of in a second. */
+enum budget {
+	BUDGET_ICMP_ERROR = 1,
+	BUDGET_ASK = 2,
+	BUDGET_FLOOD = 3,
+	BUDGET_SLOW_PATH = 4,
+	BUDGET_COUNT = 5,
+};
+
+/* Why something goes up to the agent. */
+enum event_kind {
+	EVENT_KIND_RESOLVE = 1,
+	EVENT_KIND_DHCP = 2,
+	EVENT_KIND_ROUTER_SOLICITATION = 3,
+	EVENT_KIND_LEARNED_MAC = 4,
+	EVENT_KIND_LEARNED_NEIGHBOUR = 5,
+	EVENT_KIND_NOT_FOLLOWED = 6,
+	EVENT_KIND_LOG = 7,
+	EVENT_KIND_TABLE_FULL = 8,
+	EVENT_KIND_SERVICE = 9,
+	EVENT_KIND_COUNT = 10,
+};
+
+/* What became of a packet. */
+enum action {
+	ACTION_DROPPED = 1,
+	ACTION_DELIVERED = 2,
+	ACTION_SENT = 3,
+	ACTION_ANSWERED = 4,
+	ACTION_FLOODED = 5,
+	ACTION_SLOW_PATH = 6,
+	ACTION_PASSED = 7,
+	ACTION_COUNT = 8,
+};
+
+/* What became of one copy of a flooded frame. */
+enum copy {
+	COPY_DELIVERED = 1,
+	COPY_SENT = 2,
+	COPY_DROPPED = 3,
+	COPY_COUNT = 4,
 };
