@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -22,14 +23,14 @@ HIDDEN = "(hidden)"
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One object, before and after. Secrets are left out."""
+    """One object, before and after: its fields as JSON has them. Secrets are left out."""
 
     kind: str
     id: str
     name: str
     project: str | None
-    before: msgspec.Raw | None = None
-    after: msgspec.Raw | None = None
+    before: Any = None
+    after: Any = None
 
 
 class Entry(msgspec.Struct, frozen=True):
