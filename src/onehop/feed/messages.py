@@ -33,7 +33,7 @@ VERSION = 1
 MAX_UP = 1 << 20  # bytes in a frame from a host
 MAX_DOWN = 16 << 20  # bytes in a frame to a host: one object may be large
 CHUNK = 1 << 18  # where a controller starts a new frame
-MAX_ASKS = 65536
+MAX_ASKS = 16384  # what a host may follow on demand; they fit into a Hello
 
 Id = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -58,6 +58,7 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     agent: Short  # the agent's own version, for people
     incarnation: Short  # of the store that it holds something of; empty, if it holds nothing
     digests: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=256)]
+    asks: Annotated[tuple[Id, ...], Meta(max_length=MAX_ASKS)]  # what it followed on demand, and still wants
 
 
 class Held(Message, frozen=True, array_like=True, tag="held"):

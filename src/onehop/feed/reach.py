@@ -134,6 +134,12 @@ class Reach:
                 self._forget_ask(host, target)
         return self._noted().get(host, Delta(frozenset(), frozenset()))
 
+    def ask_anew(self, host: str, targets: Iterable[str]) -> None:
+        """Put these in the place of all that a host asked for; `holdings` then says what it should have."""
+        wanted = set(targets)
+        self.let_go(host, self._asks_of[host] - wanted)
+        self.ask(host, wanted - self._asks_of[host])
+
     def _ask(self, host: str, target: str) -> None:
         self._asks.setdefault(target, set()).add(host)
         self._asks_of[host].add(target)

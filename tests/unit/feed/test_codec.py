@@ -37,7 +37,7 @@ from onehop.feed.messages import (
 from tests.unit.feed.cloudlet import SLOTS, uid
 
 UPS: list[Up] = [
-    Hello(1, uid(11, 0), "0.1", "abc", tuple(range(256))),
+    Hello(1, uid(11, 0), "0.1", "abc", tuple(range(256)), (uid(3, 1),)),
     Held(((uid(3, 1), 7),), True),
     Follow((uid(3, 1), 77)),
     Release((5,)),
@@ -87,7 +87,7 @@ def test_a_frame_is_a_message_or_refused(frame: bytes) -> None:
         encode(Held(tuple((uid(3, n), 1) for n in range(8193)), True)),
         encode(Applied(-1)),
         encode(Follow((1 << 24,))),
-        encode(Hello(1, "x" * 65, "", "", ())),
+        encode(Hello(1, "x" * 65, "", "", (), ())),
         b"\0" * (MAX_UP + 1),
     ],
     ids=["empty", "deep", "too many", "negative", "no key", "long id", "too large"],

@@ -1,0 +1,374 @@
+"""The feed, from the controller's side: keeps every connected host told of what it follows.
+
+The watch cache tells of changes; `Reach` says which hosts they concern and how; each session is owed the ids,
+and a task per session sends them as they stand. Objects are encoded once, however many hosts get them.
+
+A host that goes away stays in the reach as *absent* until it is known to be elsewhere: so it is not forgotten
+when somebody asks who has not applied a change, and coming back costs little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+import structlog
+
+from onehop.controller.cache import Cache, ObjectChange
+from onehop.controller.feed_frames import Frames
+from onehop.controller.feed_session import Channel, Closed, Session
+from onehop.controller.feed_upward import Upward
+from onehop.controller.reports import Reports
+from onehop.feed.codec import BadFrame, decode_up, encode
+from onehop.feed.digest import BUCKETS, bucket_of, differing, digests
+from onehop.feed.messages import (
+    MAX_ASKS,
+    VERSION,
+    Alive,
+    Answer,
+    Applied,
+    Follow,
+    Goodbye,
+    Held,
+    Hello,
+    Release,
+    Report,
+    Target,
+    Up,
+    Welcome,
+)
+from onehop.feed.reach import Reach
+from onehop.model import Binding, Host, Network, Port
+from onehop.store import Store, StoreError
+
+HELLO_WAIT = 10.0  # seconds for a host to say who it is
+STALL = 30.0  # seconds that a host may take no data
+MARK = 10.0  # seconds between marks of progress
+RECENT = 4096  # revisions of which it is known whom they concerned
+MAX_HELD = 4_000_000  # objects that a host may say to hold
+
+log = structlog.get_logger()
+
+
+class FeedServer:
+    """Open it with `await FeedServer.open(...)`; close it when done."""
+
+    def __init__(self, store: Store, cache: Cache, reports: Reports, name: str, lease: float) -> None:
+        self._store = store
+        self._cache = cache
+        self._upward = Upward(cache.view, reports, name)
+        self._name = name
+        self._lease = lease
+        self._incarnation = cache.incarnation
+        self._frames = Frames(cache)
+        self._sessions: dict[str, Session] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._concerned: OrderedDict[int, frozenset[str]] = OrderedDict()
+        self._reach = Reach(cache.view)
+        self.revision = cache.revision  # of the last change that was taken
+        self._unsubscribe = cache.subscribe(self._changed)
+        self._marking = asyncio.create_task(self._mark_on(), name="mark progress at the feed")
+
+    async def close(self) -> None:
+        self._unsubscribe()
+        self._marking.cancel()
+        await asyncio.gather(self._marking, return_exceptions=True)
+        for session in list(self._sessions.values()):
+            session.end("the controller is stopping; another will do")
+
+    # --- what others ask ----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def sessions(self) -> Iterable[Session]:
+        return self._sessions.values()
+
+    def concerned(self, revision: int) -> frozenset[str]:
+        """The hosts, connected or absent, that a recent revision concerned."""
+        return self._concerned.get(revision, frozenset())
+
+    def floor(self, host: str) -> int | None:
+        """The revision up to which all is in effect at a host; None if it is not connected."""
+        session = self._sessions.get(host)
+        if session is None:
+            return None
+        return self.revision if session.settled else session.applied
+
+    def absent(self) -> set[str]:
+        return {host for host in self._reach.hosts() if host not in self._sessions}
+
+    def note_absent(self, host: str) -> None:
+        """Somebody should keep account of a host that is connected nowhere."""
+        if host not in self._reach.hosts() and self._cache.view.get(Host, host) is not None:
+            self._reach.connect(host)
+
+    def forget_absent(self, host: str) -> None:
+        """The host is connected elsewhere, or gone for good."""
+        if host in self._reach.hosts() and host not in self._sessions:
+            self._reach.disconnect(host)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call this whenever a host got further, came or went. Returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    # --- changes ------------------------------------------------------------------------------------
+
+    def _changed(self, revision: int, changes: Sequence[ObjectChange]) -> None:
+        if self._cache.incarnation != self._incarnation:
+            self._restored()
+        concerned = self._reach.apply([(change.before, change.after) for change in changes])
+        self.revision = revision
+        if changes:
+            self._concerned[revision] = frozenset(concerned)
+            if len(self._concerned) > RECENT:
+                self._concerned.popitem(last=False)
+        for host, delta in concerned.items():
+            session = self._sessions.get(host)
+            if session is not None:
+                session.owe(delta.puts)
+                session.owe(delta.removes)
+        for change in changes:
+            self._clear_up(change)
+        self._tell_listeners()
+
+    def _restored(self) -> None:
+        """The store has another history now: every host has to compare all it has."""
+        self._incarnation = self._cache.incarnation
+        self._frames = Frames(self._cache)
+        self._concerned.clear()
+        for session in self._sessions.values():
+            session.end("the store was restored; come back and compare")
+
+    def _clear_up(self, change: ObjectChange) -> None:
+        """Take back what was said about what is gone."""
+        gone = change.before if change.after is None else None
+        if isinstance(gone, Binding) and gone.host in self._sessions:
+            self._upward.unbound(self._sessions[gone.host], gone.port)
+        elif isinstance(gone, Host):
+            if gone.id in self._sessions:
+                self._sessions[gone.id].end("this host was removed; join again")
+            self.forget_absent(gone.id)
+
+    # --- a session ----------------------------------------------------------------------------------
+
+    async def serve(self, channel: Channel, host: str) -> None:
+        """Talk with a host, which has proved who it is, until either has enough."""
+        session: Session | None = None
+        reason = ""
+        try:
+            session = await self._greet(channel, host)
+            reason = await self._talk(session)
+        except (Closed, TimeoutError):
+            pass
+        except BadFrame as error:
+            reason = f"that is no message: {error}"
+        finally:
+            if session is not None:
+                self._leave(session)
+            with contextlib.suppress(Closed, TimeoutError):
+                async with asyncio.timeout(1):
+                    if reason:
+                        await channel.send(encode(Goodbye(reason[:1000])))
+                    await channel.close()
+
+    async def _greet(self, channel: Channel, host: str) -> Session:
+        async with asyncio.timeout(HELLO_WAIT):
+            hello = decode_up(await channel.receive())
+        if not isinstance(hello, Hello):
+            raise BadFrame("a feed begins with a hello")
+        if hello.version != VERSION:
+            raise BadFrame(f"version {hello.version} of the feed is not spoken here, {VERSION} is")
+        if hello.host != host:
+            raise BadFrame(f"the credential is host {host}'s, not {hello.host}'s")
+        if len(hello.digests) not in (0, BUCKETS):
+            raise BadFrame(f"a hello has {BUCKETS} digests, or none")
+        session = self._enter(host, hello, channel)
+        compared = sorted(session.buckets) if hello.incarnation == self._incarnation else None
+        welcome = Welcome(VERSION, self._name, self._incarnation, self._lease, _ints(compared))
+        try:
+            await channel.send(encode(welcome))
+        except BaseException:
+            self._leave(session)
+            raise
+        return session
+
+    def _enter(self, host: str, hello: Hello, channel: Channel) -> Session:
+        before = self._sessions.get(host)
+        if before is not None:
+            before.end("this host has another feed now")
+            self._leave(before)
+        if host in self._reach.hosts():
+            self._reach.ask_anew(host, hello.asks)
+        else:
+            self._reach.connect(host, hello.asks)
+        session = self._sessions[host] = Session(host, hello.agent, channel)
+        session.asks = len(hello.asks)
+        holdings = self._reach.holdings(host)
+        if hello.incarnation == self._incarnation and hello.digests:
+            mine = digests((id, self._cache.revision_of(id)) for id in holdings)
+            session.buckets = frozenset(differing(mine, list(hello.digests)))
+            if not session.buckets:
+                session.sync()
+        else:
+            session.owe(holdings)
+            session.sync()
+        self._upward.host(session)
+        self._tell_listeners()
+        return session
+
+    def _leave(self, session: Session) -> None:
+        if self._sessions.get(session.host) is session:
+            del self._sessions[session.host]
+            self._upward.left(session)
+            self._tell_listeners()
+
+    async def _talk(self, session: Session) -> str:
+        tasks: list[asyncio.Future[str]] = [
+            session.ended,
+            asyncio.create_task(self._hear(session), name=f"hear {session.host}"),
+            asyncio.create_task(self._tell(session), name=f"tell {session.host}"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter(done)).result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- telling ------------------------------------------------------------------------------------
+
+    async def _tell(self, session: Session) -> str:
+        while True:
+            await session.news.wait()
+            session.news.clear()
+            frames = self._due(session)
+            for frame in frames:
+                async with asyncio.timeout(STALL):
+                    await session.channel.send(frame)
+
+    def _due(self, session: Session) -> list[bytes]:
+        """Frames for all that a session is owed now."""
+        if not session.synced:
+            return []
+        dirty, session.dirty = session.dirty, set()
+        answers, session.answers = session.answers, []
+        frames: list[bytes] = []
+        if dirty or session.marked < self.revision:
+            if dirty or session.marked < 0:
+                session.told = self.revision
+            session.marked = self.revision
+            puts = [id for id in sorted(dirty) if self._has(session.host, id)]
+            frames += self._frames.of(self.revision, puts, sorted(dirty.difference(puts)))
+        return frames + [encode(answer) for answer in answers]
+
+    def _has(self, host: str, id: str) -> bool:
+        return self._reach.follows(host, id) and self._cache.view.find(id) is not None
+
+    async def _mark_on(self) -> None:
+        while True:
+            await asyncio.sleep(MARK)
+            for session in list(self._sessions.values()):
+                if session.synced and session.marked < self.revision:
+                    session.news.set()
+                if session.written < session.applied:
+                    self._upward.host(session)
+
+    # --- hearing ------------------------------------------------------------------------------------
+
+    async def _hear(self, session: Session) -> str:
+        async for message in self._messages(session):
+            match message:
+                case Applied(revision):
+                    self._applied(session, revision)
+                case Held():
+                    self._compare(session, message)
+                case Report():
+                    self._upward.take(session, message)
+                case Follow(targets):
+                    await self._follow(session, targets)
+                case Release(targets):
+                    await self._release(session, targets)
+                case Alive():
+                    pass
+                case Hello():
+                    raise BadFrame("a hello comes once")
+                case Goodbye():
+                    return ""
+        return ""
+
+    async def _messages(self, session: Session) -> AsyncIterator[Up]:
+        while True:
+            async with asyncio.timeout(self._lease):
+                frame = await session.channel.receive()
+            yield decode_up(frame)
+
+    def _applied(self, session: Session, revision: int) -> None:
+        if revision > session.marked:
+            raise BadFrame(f"revision {revision} cannot be in effect; the last one told was {session.marked}")
+        session.applied = max(session.applied, revision)
+        self._tell_listeners()
+
+    def _compare(self, session: Session, held: Held) -> None:
+        if session.synced:
+            raise BadFrame("what a host holds is compared once")
+        session.held.update(held.pairs)
+        if len(session.held) > MAX_HELD:
+            raise BadFrame("a host cannot hold that much")
+        if not held.last:
+            return
+        for id in self._reach.holdings(session.host):
+            if bucket_of(id) in session.buckets and session.held.pop(id, -1) != self._cache.revision_of(id):
+                session.dirty.add(id)
+        session.dirty.update(session.held)
+        session.sync()
+
+    async def _follow(self, session: Session, targets: tuple[Target, ...]) -> None:
+        session.asks += len(targets)
+        if session.asks > MAX_ASKS:
+            raise BadFrame(f"a host may ask for {MAX_ASKS} things at most; come back without old ones")
+        ids = await self._resolve(session, targets)
+        delta = self._reach.ask(session.host, [id for id in ids if id is not None])
+        session.answers.append(Answer(targets, tuple(ids)))
+        session.owe(delta.puts)
+        session.news.set()
+
+    async def _release(self, session: Session, targets: tuple[Target, ...]) -> None:
+        ids = await self._resolve(session, targets)
+        gone = [target for target in targets if isinstance(target, str)]
+        delta = self._reach.let_go(session.host, {*gone, *(id for id in ids if id is not None)})
+        session.asks = max(0, session.asks - len(targets))
+        session.owe(delta.removes)
+
+    async def _resolve(self, session: Session, targets: tuple[Target, ...]) -> list[str | None]:
+        ids = []
+        for target in targets:
+            id = await self._owner(target) if isinstance(target, int) else target
+            known = self._cache.view.find(id) if id is not None else None
+            ids.append(id if known is not None else None)
+        if self._sessions.get(session.host) is not session:  # another took its place meanwhile
+            raise Closed
+        return ids
+
+    async def _owner(self, number: int) -> str | None:
+        """The port or network that has a key."""
+        try:
+            entry = await self._store.get(f"claim/key/{number}")
+        except StoreError as error:
+            raise Closed from error
+        id = entry.value.decode(errors="replace") if entry is not None else ""
+        found = self._cache.view.find(id)
+        return id if isinstance(found, Port | Network) and found.key == number else None
+
+
+def _ints(buckets: list[int] | None) -> tuple[int, ...] | None:
+    return tuple(buckets) if buckets is not None else None

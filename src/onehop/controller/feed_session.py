@@ -1,0 +1,86 @@
+"""One host at the feed: what it still has to be told, and how far it is.
+
+What waits for a host is a set of ids, never messages: when the host can take more, it gets each as it stands
+by then. However slow it is, what waits is bounded by what it follows, and nothing is sent twice.
+
+    greeted ──Held(last), or nothing to compare──► synced ──► ended
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from onehop.feed.messages import Answer, Learned
+
+MAX_LEARNED = 1024  # entries kept for a port
+
+
+class Closed(Exception):
+    """The connection is gone, or of no use any more."""
+
+
+class Channel(Protocol):
+    """A connection that carries frames."""
+
+    async def receive(self) -> bytes:
+        """The next frame. Raises Closed."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame; waits while the other side takes no more. Raises Closed."""
+
+    async def close(self) -> None: ...
+
+
+class Session:
+    def __init__(self, host: str, agent: str, channel: Channel) -> None:
+        self.host = host
+        self.agent = agent
+        self.channel = channel
+        self.synced = False
+        self.held: dict[str, int] = {}  # what the host said to hold, until it is synced
+        self.buckets: frozenset[int] = frozenset()  # where it differs
+        self.dirty: set[str] = set()
+        self.answers: list[Answer] = []
+        self.told = 0  # the revision of what was sent last, marks left out
+        self.marked = -1  # the revision sent last; none yet
+        self.applied = 0
+        self.written = 0  # the applied revision in the status
+        self.health: dict[str, str] = {}
+        self.learned: dict[str, dict[tuple[str, str], str]] = {}
+        self.asks = 0
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.news = asyncio.Event()
+
+    def owe(self, ids: Iterable[str]) -> None:
+        self.dirty.update(ids)
+        if self.synced:
+            self.news.set()
+
+    def sync(self) -> None:
+        self.synced = True
+        self.held = {}
+        self.news.set()
+
+    def end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that concerns the host is in effect there."""
+        return self.synced and not self.dirty and self.applied >= self.told
+
+    def learn(self, entries: Iterable[Learned]) -> set[str]:
+        """Note what the host learned; the ports for which something changed."""
+        changed = set()
+        for entry in entries:
+            known = self.learned.setdefault(entry.port, {})
+            at = (entry.what, entry.key)
+            if entry.what != "mac" and not entry.via:
+                known.pop(at, None)
+            elif len(known) < MAX_LEARNED or at in known:
+                known[at] = entry.via
+            changed.add(entry.port)
+        return changed
