@@ -40,8 +40,8 @@ from onehop.feed.messages import (
     Welcome,
 )
 from onehop.feed.reach import Reach
-from onehop.model import Binding, Host, Network, Port
-from onehop.store import Store, StoreError
+from onehop.model import Binding, Host
+from onehop.model.claims import key_claim
 
 HELLO_WAIT = 10.0  # seconds for a host to say who it is
 STALL = 30.0  # seconds that a host may take no data
@@ -53,10 +53,9 @@ log = structlog.get_logger()
 
 
 class FeedServer:
-    """Open it with `await FeedServer.open(...)`; close it when done."""
+    """Close it when done."""
 
-    def __init__(self, store: Store, cache: Cache, reports: Reports, name: str, lease: float) -> None:
-        self._store = store
+    def __init__(self, cache: Cache, reports: Reports, name: str, lease: float) -> None:
         self._cache = cache
         self._upward = Upward(cache.view, reports, name)
         self._name = name
@@ -123,8 +122,7 @@ class FeedServer:
     # --- changes ------------------------------------------------------------------------------------
 
     def _changed(self, revision: int, changes: Sequence[ObjectChange]) -> None:
-        if self._cache.incarnation != self._incarnation:
-            self._restored()
+        self._check_history()
         concerned = self._reach.apply([(change.before, change.after) for change in changes])
         self.revision = revision
         if changes:
@@ -140,9 +138,12 @@ class FeedServer:
             self._clear_up(change)
         self._tell_listeners()
 
-    def _restored(self) -> None:
-        """The store has another history now: every host has to compare all it has."""
+    def _check_history(self) -> None:
+        """When the store turns out to have another history, every host has to compare all it has."""
+        if self._cache.incarnation == self._incarnation:
+            return
         self._incarnation = self._cache.incarnation
+        self.revision = self._cache.revision
         self._frames = Frames(self._cache)
         self._concerned.clear()
         for session in self._sessions.values():
@@ -202,6 +203,7 @@ class FeedServer:
         return session
 
     def _enter(self, host: str, hello: Hello, channel: Channel) -> Session:
+        self._check_history()
         before = self._sessions.get(host)
         if before is not None:
             before.end("this host has another feed now")
@@ -277,6 +279,7 @@ class FeedServer:
     async def _mark_on(self) -> None:
         while True:
             await asyncio.sleep(MARK)
+            self._check_history()
             for session in list(self._sessions.values()):
                 if session.synced and session.marked < self.revision:
                     session.news.set()
@@ -295,9 +298,9 @@ class FeedServer:
                 case Report():
                     self._upward.take(session, message)
                 case Follow(targets):
-                    await self._follow(session, targets)
+                    self._follow(session, targets)
                 case Release(targets):
-                    await self._release(session, targets)
+                    self._release(session, targets)
                 case Alive():
                     pass
                 case Hello():
@@ -332,42 +335,34 @@ class FeedServer:
         session.dirty.update(session.held)
         session.sync()
 
-    async def _follow(self, session: Session, targets: tuple[Target, ...]) -> None:
+    def _follow(self, session: Session, targets: tuple[Target, ...]) -> None:
         session.asks += len(targets)
         if session.asks > MAX_ASKS:
             raise BadFrame(f"a host may ask for {MAX_ASKS} things at most; come back without old ones")
-        ids = await self._resolve(session, targets)
+        ids = self._resolve(targets)
         delta = self._reach.ask(session.host, [id for id in ids if id is not None])
         session.answers.append(Answer(targets, tuple(ids)))
         session.owe(delta.puts)
         session.news.set()
 
-    async def _release(self, session: Session, targets: tuple[Target, ...]) -> None:
-        ids = await self._resolve(session, targets)
+    def _release(self, session: Session, targets: tuple[Target, ...]) -> None:
+        ids = self._resolve(targets)
         gone = [target for target in targets if isinstance(target, str)]
         delta = self._reach.let_go(session.host, {*gone, *(id for id in ids if id is not None)})
         session.asks = max(0, session.asks - len(targets))
         session.owe(delta.removes)
 
-    async def _resolve(self, session: Session, targets: tuple[Target, ...]) -> list[str | None]:
+    def _resolve(self, targets: tuple[Target, ...]) -> list[str | None]:
         ids = []
         for target in targets:
-            id = await self._owner(target) if isinstance(target, int) else target
+            id = self._owner(target) if isinstance(target, int) else target
             known = self._cache.view.find(id) if id is not None else None
             ids.append(id if known is not None else None)
-        if self._sessions.get(session.host) is not session:  # another took its place meanwhile
-            raise Closed
         return ids
 
-    async def _owner(self, number: int) -> str | None:
+    def _owner(self, number: int) -> str | None:
         """The port or network that has a key."""
-        try:
-            entry = await self._store.get(f"claim/key/{number}")
-        except StoreError as error:
-            raise Closed from error
-        id = entry.value.decode(errors="replace") if entry is not None else ""
-        found = self._cache.view.find(id)
-        return id if isinstance(found, Port | Network) and found.key == number else None
+        return self._cache.holders.owner(key_claim(number))
 
 
 def _ints(buckets: list[int] | None) -> tuple[int, ...] | None:

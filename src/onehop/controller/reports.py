@@ -35,7 +35,7 @@ class Reports:
     def __init__(self, store: Store, seconds: float) -> None:
         self._store = store
         self._seconds = seconds
-        self._lease = 0
+        self.lease = 0
         self._waiting: dict[str, Value | None] = {}
         self._present: dict[str, Value] = {}
         self._wake = asyncio.Event()
@@ -44,7 +44,7 @@ class Reports:
     @classmethod
     async def open(cls, store: Store, seconds: float) -> Reports:
         reports = cls(store, seconds)
-        reports._lease = await store.grant(seconds)
+        reports.lease = await store.grant(seconds)
         reports._tasks = [
             asyncio.create_task(reports._write_on(), name="write status"),
             asyncio.create_task(reports._stay(), name="keep the controller's lease"),
@@ -57,7 +57,7 @@ class Reports:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreError):
-            await self._store.revoke(self._lease)
+            await self._store.revoke(self.lease)
 
     def put(self, key: str, value: Value) -> None:
         """Say something that stays."""
@@ -102,19 +102,19 @@ class Reports:
     def _written(self, key: str, value: Value | None) -> Put | Delete:
         if value is None:
             return Delete(key)
-        return Put(key, msgspec.json.encode(value), self._lease if key in self._present else None)
+        return Put(key, msgspec.json.encode(value), self.lease if key in self._present else None)
 
     async def _stay(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / 3)
             try:
-                if not await self._store.keep_alive(self._lease):
+                if not await self._store.keep_alive(self.lease):
                     await self._return()
             except StoreError as error:
                 log.warning("the lease cannot be kept alive; trying again", error=str(error))
 
     async def _return(self) -> None:
         """The lease is gone: take another, and say again what hung on it."""
-        self._lease = await self._store.grant(self._seconds)
+        self.lease = await self._store.grant(self._seconds)
         self._waiting = {**self._present, **self._waiting}
         self._wake.set()
