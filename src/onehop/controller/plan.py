@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from onehop.controller import bodies
@@ -39,6 +39,7 @@ from onehop.model import KINDS, Invalid, Kind, Object, Problem, kind_of
 from onehop.model.assign import Exhausted, assign
 from onehop.model.claims import Claim, claim_field, claim_words, claims
 from onehop.model.fields import canonicalise
+from onehop.model.formats import is_id
 from onehop.model.relations import check, guarded_sets
 from onehop.model.view import Overlay, targets
 from onehop.store.interface import Absent, AtRevision, Delete, Exists, Guard, Put, Revision, Write
@@ -110,6 +111,8 @@ class Draft:
             raise Malformed(f"there is no kind {operation.kind!r}; there are: {', '.join(KINDS)}")
         if operation.op == "create":
             return self._create(kind, operation)
+        if operation.op == "replace" and self._is_new(operation):
+            return self._create(kind, replace(operation, trusted={"id": operation.ref}))
         project = self._access.current_project(operation.project)
         before = self._access.writable(kind, operation.ref, project)
         self._match(before, operation.if_match)
@@ -118,6 +121,11 @@ class Draft:
         if operation.op in ("replace", "patch"):
             return self._change(kind, before, operation)
         raise Malformed(f"there is no operation {operation.op!r}; there are: create, replace, patch, delete")
+
+    def _is_new(self, operation: Operation) -> bool:
+        """Whether it names an id that nothing has: replacing makes the object, so that it can be repeated."""
+        ref = operation.ref
+        return operation.if_match is None and ref is not None and is_id(ref) and self._view.find(ref) is None
 
     def _match(self, before: Object, if_match: Revision | None) -> None:
         if if_match is None:

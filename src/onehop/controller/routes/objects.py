@@ -15,7 +15,7 @@ from onehop.controller.calls import Call, WriteCall, kind_in_path, ref_in_path
 from onehop.controller.conditions import etag, not_modified
 from onehop.controller.decode import MERGE_PATCH, body, only_parameters
 from onehop.controller.listing import read_page, read_query
-from onehop.controller.refusals import NotFound
+from onehop.controller.refusals import Malformed, NotFound
 from onehop.controller.routes.attach import attach
 from onehop.controller.routes.joining import make_join_token
 from onehop.controller.routes.tokens import create_token
@@ -65,6 +65,8 @@ async def replace_object(request: AnyRequest) -> Response[bytes]:
     ref = ref_in_path(request)
     operation = call.operation("replace", kind, ref, await body(request))
     new = is_id(ref) and call.view.find(ref) is None
+    if new and kind.name == "token":
+        raise Malformed("a token is made by POST /v1/tokens, which tells its secret")
     return await call.written(kind, await call.commit([operation]), 201 if new else 200)
 
 
