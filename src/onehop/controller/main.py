@@ -53,6 +53,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         names=tuple(arguments.name),
         certificate=arguments.tls_cert,
         key=arguments.tls_key,
+        listen_fds=tuple(arguments.listen_fd),
     )
     if not settings.is_loopback and not arguments.public:
         raise Refused(f"other machines reach {host}; add --public if that is wanted, or listen on 127.0.0.1")
@@ -92,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         help="sqlite:///FILE, or etcd://HOST:PORT,... (default: a file in the state directory)",
     )
     option("--listen", default=LISTEN, help="address and port (default: %(default)s)")
+    option(
+        "--listen-fd",
+        type=int,
+        action="append",
+        default=[],
+        metavar="FD",
+        help="also listen on a socket that is passed on; repeatable",
+    )
     option(
         "--state",
         default=default,

@@ -38,6 +38,7 @@ class Settings:
     names: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
+    listen_fds: tuple[int, ...] = ()  # sockets that listen already, passed on by whoever started us
 
     @property
     def is_loopback(self) -> bool:
@@ -97,7 +98,8 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         duties = Duties(store, duties_of(store), parts.metrics)
         stack.push_async_callback(duties.close)
         web = _web(parts, files)
-        task = asyncio.create_task(web.serve(sockets=[listener]), name="web")
+        inherited = [stack.enter_context(socket.socket(fileno=fd)) for fd in settings.listen_fds]
+        task = asyncio.create_task(web.serve(sockets=[listener, *inherited]), name="web")
         server = Server(parts, web, url, welcome)
         try:
             await _started(web, task)

@@ -1,0 +1,156 @@
+"""`onehop lab`: a data centre in network namespaces on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from onehop.client import ClientError
+from onehop.lab.lab import Lab
+from onehop.lab.ledger import Ledger, names
+from onehop.lab.spec import LabError, load, vm
+from onehop.lab.teardown import down
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    run: Callable[[Arguments], int] = arguments.run
+    try:
+        if os.geteuid() != 0:
+            raise LabError("a lab makes network namespaces, which takes root: use sudo")
+        return run(arguments)
+    except (LabError, ClientError) as error:
+        print(f"onehop lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _up(arguments: Arguments) -> int:
+    spec = load(arguments.file)
+    print(f"Lab {spec.name}: {len(spec.hosts)} hosts, {len(spec.vms)} machines", file=sys.stderr)
+    lab = Lab.up(spec, _say)
+    print(f"Lab {spec.name} is up. To use the CLI with it:")
+    for name, value in lab.environment().items():
+        print(f"  export {name}={value}")
+    return 0
+
+
+def _down(arguments: Arguments) -> int:
+    wanted = list(names()) if arguments.all else arguments.names or [Lab.open().spec.name]
+    for name in wanted:
+        print(f"Lab {name}: taking it down", file=sys.stderr)
+        down(Ledger.open(name), _say)
+    return 0
+
+
+def _status(arguments: Arguments) -> int:
+    status = Lab.open(arguments.lab).status()
+    if arguments.output == "json":
+        print(json.dumps(status, indent=2))
+        return 0
+    print(f"Lab {status['name']} in {status['folder']}")
+    for name, url in status["controllers"].items():
+        print(f"  controller {name:<16} {url}")
+    for name, address in status["hosts"].items():
+        print(f"  host       {name:<16} {address}")
+    for name, program in status["programs"].items():
+        print(
+            f"  program    {name:<16} {'running' if program['running'] else 'ENDED'} (pid {program['pid']})"
+        )
+    for name, machine in status["vms"].items():
+        state = (machine["status"] or {}).get("state", "unknown")
+        print(f"  machine    {name:<16} on {machine['host']}, {state}: {', '.join(machine['addresses'])}")
+    return 0
+
+
+def _list(_: Arguments) -> int:
+    print("\n".join(names()))
+    return 0
+
+
+def _exec(arguments: Arguments) -> int:
+    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if not argv:
+        raise LabError("what should be run there? onehop lab exec web-1 -- ping 10.0.1.1")
+    return subprocess.run(Lab.open(arguments.lab).command(arguments.where, argv), check=False).returncode
+
+
+def _pcap(arguments: Arguments) -> int:
+    lab = Lab.open(arguments.lab)
+    options = ["-w", str(arguments.write)] if arguments.write else ["-l"]
+    argv = ["tcpdump", "-n", "-i", arguments.interface, *options, *arguments.filter]
+    return subprocess.run(lab.command(arguments.where, argv), check=False).returncode
+
+
+def _vm_add(arguments: Arguments) -> int:
+    lab = Lab.open(arguments.lab)
+    body = {"port": arguments.port} | ({"host": arguments.host} if arguments.host else {})
+    lab.add_vm(vm(arguments.name, body, lab.spec.hosts))
+    return 0
+
+
+def _vm_move(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).move_vm(arguments.name, arguments.host)
+    return 0
+
+
+def _restart(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).restart(arguments.program)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "onehop lab", description="A data centre on this machine, in namespaces."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Arguments], int], help: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=help, description=help)
+        one.set_defaults(run=run)
+        if name not in ("up", "down", "list"):
+            one.add_argument("--lab", help="which lab, if there are several")
+        return one
+
+    command("up", _up, "Build a lab from a file.").add_argument("file", type=Path)
+    one = command("down", _down, "Take labs down, also after a crash.")
+    one.add_argument("names", nargs="*", help="the only lab, if left out")
+    one.add_argument("--all", action="store_true", help="every lab")
+    command("list", _list, "List the labs.")
+    one = command("status", _status, "Show what a lab is made of, and how it is.")
+    one.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    one = command("exec", _exec, "Run a command in a machine, a host or a controller.")
+    one.add_argument("where")
+    one.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    one = command("pcap", _pcap, "Watch packets in a machine or a host, with tcpdump.")
+    one.add_argument("where")
+    one.add_argument("-i", "--interface", default="any")
+    one.add_argument("-w", "--write", type=Path, metavar="FILE")
+    one.add_argument("filter", nargs="*", help="a filter as tcpdump takes it")
+    one = command("restart", _restart, "Start a program of the lab again: c1, agent-h1.")
+    one.add_argument("program")
+    one = command("vm-add", _vm_add, "Plug a new machine into a port.")
+    one.add_argument("name")
+    one.add_argument("--port", required=True, help="such as web/web-1")
+    one.add_argument("--host")
+    one = command("vm-move", _vm_move, "Move a machine to another host.")
+    one.add_argument("name")
+    one.add_argument("--host", required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
