@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from onehop.controller.actor import Actor
 from onehop.controller.refusals import Forbidden, Malformed, NotFound, Refusal
 from onehop.model import KINDS, Invalid, Kind, Object, Problem, Project, Role, Scope, kind_of
-from onehop.model.fields import Leaf, references, rewrite, trait_of, values
+from onehop.model.fields import Leaf, gather, references, rewrite, trait_of
 from onehop.model.formats import is_id
 from onehop.model.names import Unresolved, resolve
 from onehop.model.relations.references import granted
@@ -120,12 +120,10 @@ class Access:
         result: Any = obj
         near: list[str] = []
         for leaf in references(type(obj)):
-            if all(is_id(text) for _, text in values(result, leaf)):
-                pass
-            else:
+            if not all(map(is_id, gather(result, (leaf,)))):
                 result = rewrite(result, leaf.path, self._resolver(leaf, project, near, problems))
             if leaf.trait.parent:
-                near.extend(text for _, text in values(result, leaf))
+                near.extend(gather(result, (leaf,)))
         if problems:
             raise Invalid(problems)
         return result  # type: ignore[no-any-return]

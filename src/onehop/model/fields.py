@@ -165,6 +165,32 @@ def _values(at: Any, path: tuple[str, ...], told: str) -> Iterator[tuple[str, An
         yield from _values(getattr(at, path[0]), path[1:], f"{told}.{path[0]}" if told else path[0])
 
 
+def gather(obj: Any, leaves: Iterable[Leaf]) -> set[Any]:
+    """The values at some leaves, without their paths: for what is asked all the time."""
+    found: set[Any] = set()
+    for leaf in leaves:
+        _gather(obj, leaf.path, 0, found)
+    return found
+
+
+def _gather(at: Any, path: tuple[str, ...], depth: int, found: set[Any]) -> None:
+    name = path[depth]
+    depth += 1
+    if name != "[]":
+        at = getattr(at, name)
+        if at is None or at == ():
+            return
+        if depth == len(path):
+            found.add(at)
+        else:
+            _gather(at, path, depth, found)
+    elif depth == len(path):
+        found.update(at)
+    else:
+        for element in at:
+            _gather(element, path, depth, found)
+
+
 def rewrite(obj: Any, path: tuple[str, ...], change: Callable[[str, Any], Any], told: str = "") -> Any:
     """A copy of an object with the values at one path changed; the object itself where none changes."""
     if obj is None:

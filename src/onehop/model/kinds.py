@@ -23,7 +23,14 @@ LabelKey = Annotated[str, msgspec.Meta(max_length=63)]
 MAX_KEY = (1 << 24) - 1
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Struct(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,  # frozen values make no cycles; a hundred thousand of them need not be searched for some
+):
     """A frozen value whose decoding refuses unknown fields."""
 
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TypeVar, cast
 
-from onehop.model.fields import references, values
+from onehop.model.fields import gather, references
 from onehop.model.firewall import AddressGroupEntry, SecurityGroupRule
 from onehop.model.kinds import Object, kind_of
 from onehop.model.routing import Link, Route
@@ -23,7 +23,7 @@ NameKey = tuple[str, str | None, str]  # kind, parent or project, name
 
 def targets(obj: Object) -> set[str]:
     """The ids that an object refers to."""
-    return {text for leaf in references(type(obj)) for _, text in values(obj, leaf)}
+    return gather(obj, references(type(obj)))
 
 
 def name_key(obj: Object) -> NameKey:

@@ -416,3 +416,9 @@ def test_a_link_must_not_join_overlapping_prefixes() -> None:
 )
 def test_rules_tell_the_sets_that_they_are_about(obj: Object, before: Object | None, sets: set[str]) -> None:
     assert set(guarded_sets(obj, before, CLOUD)) == sets
+
+
+def test_what_an_object_referred_to_by_another_field_is_checked_all_the_same() -> None:
+    before = port(network=WEB, security_groups=(GROUP,))
+    after = msgspec.structs.replace(before, acls_in=(GROUP,))
+    assert [field for field, _ in told(after, before)] == ["acls_in[0]"]

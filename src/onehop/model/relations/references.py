@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onehop.model.errors import Problem
-from onehop.model.fields import Leaf, references, values
+from onehop.model.fields import Leaf, gather, references, values
 from onehop.model.kinds import KINDS, Object, Scope, kind_of
 from onehop.model.switching import Network, Port, Subnet
 from onehop.model.view import View
@@ -16,14 +16,13 @@ def check(obj: Object, before: Object | None, view: View, *, anywhere: bool = Fa
     """Problems of the references. What an object referred to before stays allowed."""
     problems = []
     for leaf in references(type(obj)):
-        old: set[str] | None = None
-        for path, target in values(obj, leaf):
-            if before is not None:
-                if old is None:
-                    old = {text for _, text in values(before, leaf)}
-                if target in old:
-                    continue
-            problem = _check(obj, leaf, path, target, view, anywhere)
+        allowed = gather(before, (leaf,)) if before is not None else ()
+        if all(
+            id in allowed or _check(obj, leaf, "", id, view, anywhere) is None for id in gather(obj, (leaf,))
+        ):
+            continue
+        for path, id in values(obj, leaf):
+            problem = None if id in allowed else _check(obj, leaf, path, id, view, anywhere)
             if problem is not None:
                 problems.append(problem)
     return problems
