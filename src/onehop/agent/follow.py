@@ -54,6 +54,7 @@ class Follower:
         pause: tuple[float, float] = PAUSE,
         settle: Callable[[bool], None] | None = None,
     ) -> None:
+        self.host = host
         self.topology = Topology()
         self.unknown: set[str] = set()  # objects that this version cannot decode
         self._kept = kept

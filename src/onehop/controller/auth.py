@@ -43,7 +43,11 @@ def digest(text: str) -> str:
 
 def authenticate(request: AnyRequest, view: View) -> Actor:
     """The caller. Raises Unauthorized."""
-    header = request.headers.get("authorization")
+    return caller(request.headers.get("authorization"), view)
+
+
+def caller(header: str | None, view: View) -> Actor:
+    """Whom an Authorization header stands for. Raises Unauthorized."""
     if header is None:
         raise Unauthorized("a token is needed: send it as `Authorization: Bearer TOKEN`")
     scheme, _, text = header.partition(" ")

@@ -34,6 +34,11 @@ class Convergence:
     def done(self) -> bool:
         return not self.waiting and not self.controllers
 
+    def told(self) -> dict[str, object]:
+        """As replies show it."""
+        lists = {name: list(getattr(self, name)) for name in ("waiting", "dead", "controllers")}
+        return {"done": self.done, **lists}
+
 
 class Convergences:
     """Open it with `Convergences(...)`; close it when done."""

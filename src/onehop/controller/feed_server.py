@@ -40,7 +40,7 @@ from onehop.feed.messages import (
     Welcome,
 )
 from onehop.feed.reach import Reach
-from onehop.model import Binding, Host
+from onehop.model import Binding, Host, Role, Token
 from onehop.model.claims import key_claim
 
 HELLO_WAIT = 10.0  # seconds for a host to say who it is
@@ -154,6 +154,10 @@ class FeedServer:
         gone = change.before if change.after is None else None
         if isinstance(gone, Binding) and gone.host in self._sessions:
             self._upward.unbound(self._sessions[gone.host], gone.port)
+        elif isinstance(gone, Token | Role):
+            token = gone if isinstance(gone, Token) else self._cache.view.get(Token, gone.token)
+            if token is not None and token.host in self._sessions:
+                self._sessions[token.host].end("a credential of this host was revoked")
         elif isinstance(gone, Host):
             if gone.id in self._sessions:
                 self._sessions[gone.id].end("this host was removed; join again")

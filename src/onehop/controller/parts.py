@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,10 @@ from onehop.controller.answers import AnyRequest
 from onehop.controller.cache import Cache
 from onehop.controller.changes import ChangeLog
 from onehop.controller.engine import Engine
+from onehop.controller.feed import Feed
 from onehop.controller.metrics import Metrics
 from onehop.controller.status import Statuses
 from onehop.store import Revision, Store
-
-# Waits, at most so many seconds, until the hosts concerned have applied a revision; tells who has not.
-Converge = Callable[[Revision, float], Awaitable[Mapping[str, Any]]]
-
-
-async def nothing_to_wait_for(revision: Revision, seconds: float) -> Mapping[str, Any]:
-    """What waiting comes to without hosts."""
-    return {"done": True, "waiting": [], "dead": []}
 
 
 @dataclass
@@ -34,22 +27,27 @@ class Parts:
     statuses: Statuses
     changes: ChangeLog
     metrics: Metrics
+    feed: Feed
     ca: str | None = None  # the certificate that clients should trust, as PEM
-    converge: Converge = nothing_to_wait_for
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def open(cls, store: Store, *, ca: str | None = None) -> Parts:
         cache = await Cache.open(store)
         statuses = await Statuses.open(store)
-        return cls(
-            store, cache, await Engine.open(store, cache), statuses, ChangeLog(cache), Metrics(cache), ca
-        )
+        engine = await Engine.open(store, cache)
+        feed = await Feed.open(store, cache)
+        return cls(store, cache, engine, statuses, ChangeLog(cache), Metrics(cache), feed, ca)
+
+    async def converge(self, revision: Revision, seconds: float) -> Mapping[str, Any]:
+        """Wait, at most so long, until the hosts concerned have applied a revision; tells who has not."""
+        return (await self.feed.convergences.wait(revision, seconds)).told()
 
     async def close(self) -> None:
         """Everything but the store, which belongs to whoever opened it."""
         self.stopping.set()
         self.changes.close()
+        await self.feed.close()
         await self.statuses.close()
         await self.cache.close()
 

@@ -19,6 +19,7 @@ from onehop.controller.app import build_app
 from onehop.controller.bootstrap import Welcome, bootstrap
 from onehop.controller.duties import Duties, duties_of
 from onehop.controller.parts import Parts
+from onehop.feed.messages import MAX_UP
 from onehop.store import open_store
 
 GRACE = 5  # seconds for requests under way when the controller is told to end
@@ -141,6 +142,9 @@ def _web(parts: Parts, files: Files) -> uvicorn.Server:
         parts.metrics.observing(build_app(parts)),
         http="httptools",
         ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=MAX_UP,
+        ws_ping_interval=None,  # hosts at the feed speak within a lease time, or are given up
         lifespan="off",
         log_config=None,
         access_log=False,

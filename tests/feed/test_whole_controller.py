@@ -1,0 +1,94 @@
+"""A host that joined over REST, fed by a controller as operators run it, over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from onehop.agent.feed_link import Controllers
+from onehop.agent.follow import Batch, Follower
+from onehop.agent.kept import Kept
+from onehop.feed.messages import PortReport
+from onehop.model import Port
+from tests.support.controller import Api, Controller, Json
+from tests.support.feeding import PAUSE, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def controller() -> Iterator[Controller]:
+    with Controller() as controller:
+        yield controller
+
+
+@pytest.fixture(scope="module")
+def admin(controller: Controller) -> Api:
+    return controller.api()
+
+
+@pytest.fixture(scope="module")
+def host(admin: Api) -> Json:
+    made = admin.create("hosts", name="h1")
+    token = admin.told("POST", "/v1/hosts/h1/join-token")["token"]
+    return made | {"token": admin.told("POST", "/v1/hosts/join", {"token": token})["token"]}
+
+
+@pytest.fixture
+async def agent(controller: Controller, host: Json, anyio_backend: str) -> AsyncIterator[Follower]:
+    async def on_change(batch: Batch) -> None:
+        pass
+
+    kept = Kept(":memory:")
+    url = controller.url.replace("https:", "wss:") + "/v1/feed"
+    controllers = Controllers((url,), host["token"], str(Path(controller.directory) / "ca.pem"))
+    follower = Follower(host["id"], "test", controllers, kept, on_change, pause=PAUSE)
+    task = asyncio.create_task(follower.run())
+    try:
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        kept.close()
+
+
+async def test_a_write_that_waits_returns_when_the_host_has_it(agent: Follower, admin: Api) -> None:
+    def build() -> tuple[Json, Json]:
+        admin.create("projects", name="p1")
+        admin.told("POST", "/v1/networks", {"name": "web"}, params={"project": "p1"})
+        port = admin.told("POST", "/v1/ports", {"name": "a", "network": "web"}, params={"project": "p1"})
+        binding = {"port": port["id"], "host": "h1", "interface": "tap0"}
+        return port, admin.told("POST", "/v1/bindings", binding, params={"wait": "10"})
+
+    await until(lambda: agent.current)
+    port, bound = await asyncio.to_thread(build)
+    assert bound["convergence"] == {"done": True, "waiting": [], "dead": [], "controllers": []}
+    assert agent.topology.get(Port, port["id"]) is not None
+    agent.report_ports([PortReport(port["id"], "active", "", bound["revision"])])
+
+    def status() -> Json:
+        found: Json = admin.get("ports", port["id"])["status"]
+        return found
+
+    async with asyncio.timeout(10):
+        while (told := await asyncio.to_thread(status)) is None:
+            pass
+    assert (told["state"], told["host"], told["revision"]) == ("active", agent.host, bound["revision"])
+
+
+async def test_a_revoked_credential_ends_the_feed(agent: Follower, admin: Api, host: Json) -> None:
+    await until(lambda: agent.current)
+    (token,) = [t["id"] for t in admin.list("tokens") if t["host"] == host["id"]]
+    (role,) = [r["id"] for r in admin.list("roles") if r["token"] == token]
+    await asyncio.to_thread(admin.delete, "roles", role)
+    await until(lambda: agent.refused)
+    assert "revoked" in str(agent.refused)
+    await until(lambda: not agent.current)
+
+
+async def test_the_feed_is_a_websocket_and_needs_a_hosts_credential(admin: Api) -> None:
+    reply = await asyncio.to_thread(admin.call, "GET", "/v1/feed")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (426, "upgrade_required")
