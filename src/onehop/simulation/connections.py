@@ -12,8 +12,8 @@ An ICMP error belongs to the connection whose packet it quotes, if it is sent to
    is written. If it is refused but can be a reply (TCP but for an initial SYN, any other protocol but an
    echo request), it goes as it is, marked ASK, to the port that it would have reached.
 
-When a record is there but the walk refuses, a hint still counts. An echo reply is never an opener's packet,
-an echo request never a reply.
+When a record is there but the walk refuses, a hint still counts. An echo reply is never an opener's packet;
+an echo request and a TCP segment with an initial SYN are never replies, so a new connection is judged as one.
 
 **The owner** of a record takes RETURN and ASK only from the record's far port. It asks the topology whether
 the opener could still open this connection, and reach the same far port: what has been forbidden since ends
@@ -56,9 +56,10 @@ from onehop.simulation.packet import UDP as UDP_PROTOCOL
 from onehop.simulation.state import HINT_LIFE, Budget, Hint, Life, NoteHint, Record, Tuple, WriteRecord
 from onehop.simulation.verdict import NO_FLAGS, Output
 
-# How long a record lasts without a packet, in seconds: for TCP, and for everything else.
+# How long a record lasts without a packet, in seconds: for TCP, and for everything else. Without SYNs to tell
+# connections apart, a record has to outlive its hint: else the far side's packets would go back to nothing.
 LIFETIME_TCP = {Life.OPENING: 60.0, Life.OPEN: 7200.0, Life.CLOSING: 60.0}
-LIFETIME = {Life.OPENING: 30.0, Life.OPEN: 180.0, Life.CLOSING: 180.0}
+LIFETIME = dict.fromkeys(Life, HINT_LIFE + 30.0)
 
 
 def is_live(record: Record, now: float) -> bool:
@@ -96,7 +97,7 @@ def hint(walk: Walk) -> Hint | None:
 def reply_tuple(walk: Walk) -> Tuple | None:
     """The tuple of the replies that a packet is one of, if it is one."""
     flow = walk.flow
-    if flow.is_echo_request:
+    if flow.is_echo_request or walk.opens_tcp:
         return None
     if flow.is_icmp_error:
         quoted = quoted_tuple(walk)
