@@ -3,8 +3,8 @@
 The switch sends one frame, marked FLOOD, for the whole network, and every host makes the copies for its own
 ports: a copy for each machine's or service's port but the one that it came from. Each copy goes through the
 network's `acls_out` and the stages of its egress port by itself; one that is refused is not sent, and the
-others are. A router interface on the network listens to ARP and neighbour messages, and takes no other
-flooded frame. Flooded packets open no connection.
+others are; nobody is asked whether it is a reply. A router interface on the network listens to ARP and
+neighbour messages, and takes no other flooded frame. Flooded packets open no connection.
 
 In a copy's ACLs, `in_port` is the port that sent the packet, where that is a port of this network.
 """
@@ -61,9 +61,12 @@ def copy_out(
         in_port = source if source is not None and source.network == network.id else None
         macs = (walk.frame.src, walk.frame.dst)
         walk.visits = [Visit(network, in_port or port, macs, port, macs)]
+        walk.refused = None
         try:
             for stage in stages:
                 stage(walk)
+            if walk.refused is not None:
+                raise walk.refused
         except Dropped as dropped:
             refused = refused or dropped
         else:
