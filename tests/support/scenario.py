@@ -197,7 +197,7 @@ def cases_of(path: Path, root: Path = ROOT) -> Iterator[Case]:
             for port, host in where.items():
                 bind(document, port, host)
             hosts = sorted({*where.values(), *(file.hosts or {} if place == "apart" else {})})
-            _add_hosts(document, hosts)
+            add_hosts(document, hosts)
             steps = tuple(step(in_family(raw, family)) for raw in file.steps)
             yield Case(name, file.about.strip(), family, place, document, tuple(hosts), steps)
 
@@ -255,9 +255,13 @@ def _read(path: Path) -> _File:
         raise ValueError(f"{path}: {error}") from None
 
 
+def read_base(name: str, root: Path = ROOT) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((root / "bases" / f"{name}.yaml").read_text())
+    return document
+
+
 def _topology(file: _File, root: Path) -> dict[str, Any]:
-    base = yaml.safe_load((root / "bases" / f"{file.base}.yaml").read_text()) if file.base else {}
-    topology: dict[str, Any] = merge(base, file.topology)
+    topology: dict[str, Any] = merge(read_base(file.base, root) if file.base else {}, file.topology)
     topology.setdefault("project", "demo")
     for repeat in file.repeat:
         at = topology
@@ -286,7 +290,7 @@ def _places(document: dict[str, Any], hosts: dict[str, list[str]] | None, place:
     return {port: f"host-{port.replace('/', '-')}" for port in ports}
 
 
-def _add_hosts(document: dict[str, Any], hosts: list[str]) -> None:
+def add_hosts(document: dict[str, Any], hosts: list[str]) -> None:
     document["underlays"] = {"floor": {}}
     document["hosts"] = {
         host: {"addresses": [{"underlay": "floor", "ip": f"192.0.2.{number}"}]}
