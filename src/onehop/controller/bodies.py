@@ -126,7 +126,6 @@ def _problems(kind: Kind, fields: Body) -> list[Problem]:
     return problems or [Problem("", "cannot be read")]
 
 
-_PATH = re.compile(r" - at `(?:key in )?`?\$?([^`]*)`$")
 _TYPES = {
     "str": "a text",
     "int": "a whole number",
@@ -148,7 +147,11 @@ def told(error: msgspec.ValidationError, within: str = "") -> Problem:
         name = (unknown or missing).group(1)  # type: ignore[union-attr]
         path, sentence = f"{path}.{name}", "there is no such field" if unknown else "is needed"
     else:
-        sentence = re.sub(r"`(\w+)`", lambda m: _TYPES.get(m.group(1), f"`{m.group(1)}`"), text)
-        sentence = sentence[:1].lower() + sentence[1:].replace(" | ", " or ")
+        sentence = re.sub(r"`([\w |]+)`", _type_words, text)
+        sentence = sentence[:1].lower() + sentence[1:]
     field = f"{within}{path}" if within else path.lstrip(".")
     return Problem(field, sentence)
+
+
+def _type_words(match: re.Match[str]) -> str:
+    return " or ".join(_TYPES.get(name, f"`{name}`") for name in match.group(1).split(" | "))
