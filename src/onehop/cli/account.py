@@ -6,6 +6,8 @@ import getpass
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +110,28 @@ def whoami(call: Call) -> int:
 
 def audit(call: Call) -> int:
     limit = session.number(call, "limit", least=1) or 50
-    entries = []
     with session.connect(call) as client:
-        for entry in client.audit(limit=str(min(limit, 1000))):
-            entries.append(entry)
-            if len(entries) >= limit:
-                break
+        entries = list(client.audit(since=call.option("since") or _yesterday(), limit="1000"))[-limit:]
     if call.option("output") in ("json", "yaml"):
         output.dump(entries, call.option("output"))
         return 0
-    columns = [
-        *dict.fromkeys(name for e in entries for name in e if name not in ("before", "after", "changes"))
-    ]
-    output.table(
-        columns or ("when", "who", "what"), ([output.told(e.get(c)) for c in columns] for e in entries)
-    )
+    output.table(("time", "who", "what"), (row for entry in entries for row in _audit_rows(entry)))
     return 0
+
+
+def _yesterday() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 86400))
+
+
+def _audit_rows(entry: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What one transaction did: the first change says when and who."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["time"]))
+    who = str(entry["actor"])
+    for change in entry["changes"]:
+        word = "changed" if change.get("before") and change.get("after") else "created"
+        word = word if change.get("after") else "deleted"
+        yield moment, who, f"{word} {change['kind']} {change['name']}"
+        moment = who = ""
 
 
 def watch(call: Call) -> int:
@@ -135,6 +143,8 @@ def watch(call: Call) -> int:
     seen = 0
     with session.connect(call) as client:
         for event, data in client.watch(kind=kind):
+            if event == "ready":
+                continue
             print(json.dumps({"event": event, **data}) if as_json else _change(event, data), flush=True)
             seen += 1
             if seen == count:
@@ -144,11 +154,6 @@ def watch(call: Call) -> int:
 
 def _change(event: str, data: dict[str, Any]) -> str:
     obj = data.get("object") or {}
-    parts = (
-        data.get("revision"),
-        event,
-        data.get("kind"),
-        obj.get("name") or data.get("name"),
-        data.get("id"),
-    )
+    word = {"put": "is now", "delete": "is gone"}.get(str(data.get("op")), event)
+    parts = (data.get("revision"), data.get("kind"), obj.get("name"), data.get("id"), word)
     return output.printable("  ".join(str(part) for part in parts if part is not None))

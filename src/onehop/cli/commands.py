@@ -19,7 +19,7 @@ _ACCOUNT = (
         ("login",),
         "Remember a controller and a token as a context, and use it from now on.",
         "account:login",
-        (Argument("url", "Where the controller listens, such as https://127.0.0.1:7400."),),
+        (Argument("url", "Where the controller listens, such as https://127.0.0.1:9595."),),
         (
             Option("ca", "The file with the controller's CA certificate.", "FILE"),
             Option("token-file", "The file with the token; asked for, if left out.", "FILE"),
@@ -30,7 +30,7 @@ _ACCOUNT = (
         (
             (
                 "Use the controller of this machine",
-                "onehop login https://127.0.0.1:7400 --ca ca.pem --token-file token",
+                "onehop login https://127.0.0.1:9595 --ca ca.pem --token-file token",
             ),
         ),
     ),
@@ -54,10 +54,14 @@ _ACCOUNT = (
     ),
     Command(
         ("audit",),
-        "Show who changed what, and when; the latest first.",
+        "Show who changed what, and when; the latest last. For administrators.",
         "account:audit",
         (),
-        (Option("limit", "At most this many.", "N"), *COMMON),
+        (
+            Option("since", "From this time on; the last day, if left out.", "TIME"),
+            Option("limit", "The last so many; 50, if left out.", "N"),
+            *COMMON,
+        ),
     ),
     Command(
         ("watch",),

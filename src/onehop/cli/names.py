@@ -27,30 +27,34 @@ class Names:
     def cell(self, field: str, item: Json) -> str:
         shape = self._fields.get(field)
         value = item.get(field)
-        return output.told(self._named(shape, value, field) if shape is not None else value)
+        return output.told(self._named(shape, value) if shape is not None else value)
 
-    def _named(self, shape: Json, value: Any, field: str) -> Any:
+    def _named(self, shape: Json, value: Any) -> Any:
         """A value with the ids in it made names."""
         if value is None:
             return None
         if shape["type"] == "list":
-            return [self._named(shape["of"], element, field) for element in value]
+            return [self._named(shape["of"], element) for element in value]
         if shape["type"] == "struct":
             inner = {f["name"]: f for f in shape["fields"]}
-            return {
-                k: self._named(inner[k], v, field) for k, v in value.items() if v is not None and k in inner
-            }
+            return {k: self._named(inner[k], v) for k, v in value.items() if v is not None and k in inner}
         if "ref" in shape:
-            return self._name(shape["ref"], value, field)
+            return self._name(shape["ref"], value)
         return value
 
-    def _name(self, kind: str, id: str, field: str) -> str:
+    def _name(self, kind: str, id: str) -> str:
         if kind not in self._known:
-            self._known[kind] = self._fetch(kind, field)
+            self._known[kind] = self._fetch(kind)
         return self._known[kind].get(id, id)
 
-    def _fetch(self, kind: str, field: str) -> dict[str, str]:
-        wanted = {id for item in self._items for id in _ids(self._fields[field], item.get(field), kind)}
+    def _fetch(self, kind: str) -> dict[str, str]:
+        """The names of all objects of a kind that the items refer to."""
+        wanted = {
+            id
+            for item in self._items
+            for field, shape in self._fields.items()
+            for id in _ids(shape, item.get(field), kind)
+        }
         noun = nouns()[kind]
         try:
             if len(wanted) <= ONE_BY_ONE:

@@ -3,7 +3,7 @@
 One JSON file of mode 0600, `~/.config/onehop/contexts.json` unless `ONEHOP_CONFIG` says otherwise:
 
     {"current": "local",
-     "contexts": {"local": {"url": "https://127.0.0.1:7400",
+     "contexts": {"local": {"url": "https://127.0.0.1:9595",
                             "ca": "-----BEGIN CERTIFICATE-----...",  or  "ca_file": "/etc/onehop/ca.pem",
                             "token": "...",                          or  "token_file": "/etc/onehop/token",
                             "project": "demo"}}}

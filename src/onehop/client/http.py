@@ -177,7 +177,7 @@ class Connection:
 
 
 def _checked(url: str, token: str | None) -> SplitResult:
-    wrong = ClientError(f"{url!r} is not the URL of a controller, such as https://127.0.0.1:7400")
+    wrong = ClientError(f"{url!r} is not the URL of a controller, such as https://127.0.0.1:9595")
     try:
         parts = urlsplit(url)
         port_is_fine = parts.port != 0  # reading it raises when it is no port

@@ -9,8 +9,8 @@ import pytest
 
 from onehop.client.contexts import Context, ContextError, Contexts, default_path, load, save, select
 
-LOCAL = Context("https://127.0.0.1:7400", token="t1", project="demo")
-LAB = Context("https://10.0.0.1:7400", ca_file="/ca.pem", token_file="/token")
+LOCAL = Context("https://127.0.0.1:9595", token="t1", project="demo")
+LAB = Context("https://10.0.0.1:9595", ca_file="/ca.pem", token_file="/token")
 BOTH = Contexts({"local": LOCAL, "lab": LAB}, "local")
 
 

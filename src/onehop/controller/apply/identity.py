@@ -28,12 +28,16 @@ class Identities:
         self._project = project
         self._by_path: dict[tuple[str, str], str] = {}
         self._by_name: dict[tuple[str, str], set[str]] = {}
+        self._paths: dict[str, str] = {}
         self.problems: list[Problem] = []
         for entry in entries:
             self._add(entry)
 
     def id_of(self, entry: Entry) -> str:
         return self._by_path[entry.kind.name, entry.path]
+
+    def path_of(self, id: str) -> str | None:
+        return self._paths.get(id)
 
     def _add(self, entry: Entry) -> None:
         place = (entry.kind.name, entry.path)
@@ -42,6 +46,10 @@ class Identities:
             return
         id = self._existing(entry) or str(uuid.uuid4())
         self._by_path[place] = id
+        self._paths[id] = entry.path
+        for field in entry.kind.parents if entry.parent is None else ():
+            if isinstance(parent := entry.body.get(field), str):
+                self._by_path.setdefault((entry.kind.name, f"{parent}/{entry.name}"), id)
         self._by_name.setdefault((entry.kind.name, entry.name), set()).add(id)
 
     def _existing(self, entry: Entry) -> str | None:

@@ -2,9 +2,10 @@
 
 1. Deletions of what nothing that stays refers to, users before what they use: names and addresses that they
    give up can be taken by what comes.
-2. What is made, each after what it refers to. An ACL and a port may refer to each other, so an ACL whose
-   rules name something new is made without its rules first.
-3. Changes, and the rules that were held back.
+2. Kind after kind, what is made and then what is changed: a port needs its network's subnets, and a route
+   the links of its router, without referring to them. Within a kind, each after what it refers to.
+3. What refers the other way. An ACL and a port may refer to each other, so an ACL whose rules name something
+   new is made, or left, without them until now.
 4. The other deletions, whose last users have just been changed.
 """
 
@@ -14,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from onehop.controller.apply.plan import Action, Plan
-from onehop.model import Acl, Object
+from onehop.model import KINDS, Acl, Object
+from onehop.model.document import rank
 from onehop.model.view import View, targets
 
 Phases = list[list[Action]]
@@ -24,13 +26,15 @@ def phases(plan: Plan, view: View) -> Phases:
     by_op: dict[str, list[Action]] = {"create": [], "update": [], "delete": []}
     for action in plan.actions:
         by_op[action.op].append(action)
-    created, held_back = _without_cycles(by_op["create"])
+    new = {action.id for action in by_op["create"]}
+    created, rules_later = _without_cycles(by_op["create"], new)
+    changed = [action for action in by_op["update"] if not _waits(action, new)]
+    changed_later = [action for action in by_op["update"] if _waits(action, new)]
     first, last = _divided(by_op["delete"], view)
     ordered = [
         *_deletions(first, view),
-        *_creations(created),
-        by_op["update"],
-        held_back,
+        *_by_kind(created, changed),
+        [*rules_later, *changed_later],
         *_deletions(last, view),
     ]
     return [phase for phase in ordered if phase]
@@ -39,13 +43,26 @@ def phases(plan: Plan, view: View) -> Phases:
 # --- making -------------------------------------------------------------------------------------------
 
 
-def _without_cycles(creations: list[Action]) -> tuple[list[Action], list[Action]]:
+def _waits(action: Action, new: set[str]) -> bool:
+    """Whether an action is about an ACL that names something new, which may name it in turn."""
+    return isinstance(action.object, Acl) and bool(targets(action.object) & new)
+
+
+def _by_kind(created: list[Action], changed: list[Action]) -> Phases:
+    found: Phases = []
+    ranks = {action.kind: rank(KINDS[action.kind]) for action in (*created, *changed)}
+    for kind in sorted(ranks, key=lambda kind: ranks[kind]):
+        found += _creations([action for action in created if action.kind == kind])
+        found.append([action for action in changed if action.kind == kind])
+    return found
+
+
+def _without_cycles(creations: list[Action], new: set[str]) -> tuple[list[Action], list[Action]]:
     """ACLs whose rules refer to something new become an empty ACL now, and a change of its rules later."""
-    new = {action.id for action in creations}
     now: list[Action] = []
     later: list[Action] = []
     for action in creations:
-        if isinstance(action.object, Acl) and targets(action.object) & new:
+        if _waits(action, new):
             bare = {name: value for name, value in action.body.items() if name != "rules"}
             now.append(replace(action, body=bare))
             later.append(replace(action, op="update", body={"rules": action.body["rules"]}))

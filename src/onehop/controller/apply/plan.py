@@ -20,6 +20,7 @@ from onehop.controller.refusals import Conflict, Refusal, Unprocessable
 from onehop.model import Invalid, Object, Problem, Scope, kind_of
 from onehop.model.document import Entry, rank
 from onehop.model.fields import canonicalise
+from onehop.model.formats import is_id
 from onehop.model.view import View
 
 STEP = 64  # entries that are planned in one go
@@ -130,7 +131,7 @@ class Planner:
         if there is None:
             self._create(entry, wanted)
         else:
-            self._update(entry, wanted, given, there)
+            self._update(entry, wanted, given, there, identities)
 
     def _wanted(self, entry: Entry, id: str, identities: Identities) -> Object:
         """The object that the entry describes; what it leaves out is not yet filled in."""
@@ -158,17 +159,15 @@ class Planner:
         del body["id"]
         for name in entry.body:
             body.setdefault(name, msgspec.to_builtins(getattr(wanted, name)))
-        told = tuple(
-            FieldChange(name, None, value)
-            for name, value in body.items()
-            if name not in ("name", "project", "labels") and name in entry.body
-        )
+        told = tuple(FieldChange(name, None, value) for name, value in entry.body.items())
         action = Action(
             "create", entry.kind.name, entry.path, wanted.id, entry.where, told, body, object=wanted
         )
         self._actions.append(action)
 
-    def _update(self, entry: Entry, wanted: Object, given: frozenset[str], there: Object) -> None:
+    def _update(
+        self, entry: Entry, wanted: Object, given: frozenset[str], there: Object, identities: Identities
+    ) -> None:
         self._kept.add(there.id)
         ours = self._stack.holds(there)
         if not ours and not self._adopt:
@@ -182,7 +181,11 @@ class Planner:
         if not merged.patch:
             self._unchanged += 1
             return
-        changes = tuple(change for change in merged.changes if change.field != LABELS + LABEL)
+        changes = tuple(
+            FieldChange(field, self._readable(was, identities), self._readable(will, identities))
+            for field, was, will in merged.changes
+            if field != LABELS + LABEL
+        )
         action = Action(
             "update",
             entry.kind.name,
@@ -195,6 +198,19 @@ class Planner:
             object=wanted,
         )
         self._actions.append(action)
+
+    def _readable(self, value: Any, identities: Identities) -> Any:
+        """A value with paths in the place of ids."""
+        if isinstance(value, list):
+            return [self._readable(element, identities) for element in value]
+        if isinstance(value, dict):
+            return {key: self._readable(element, identities) for key, element in value.items()}
+        if not isinstance(value, str) or not is_id(value):
+            return value
+        there = self._view.find(value)
+        if there is not None and self._access.sees(there):
+            return self._path(there)
+        return identities.path_of(value) or value
 
     def _told_foreign(self, there: Object) -> str:
         other = there.labels.get(LABEL)

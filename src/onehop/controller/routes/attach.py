@@ -27,7 +27,8 @@ async def attach(call: WriteCall, ref: str) -> Response[bytes]:
     wanted = convert(await body(call.request), Attach)
     router = call.readable(KINDS["router"], ref)
     network = call.readable(KINDS["network"], wanted.network)
-    subnets = [(subnet.id, subnet.gateway) for subnet in call.view.subnets(network.id) if subnet.gateway]
+    found = sorted(call.view.subnets(network.id), key=lambda subnet: subnet.name)
+    subnets = [(subnet.id, subnet.gateway) for subnet in found if subnet.gateway]
     inside, outside, link = entries_of(router.name, network.name, subnets, "")
     # Names are what the new objects are called; ids say what they belong to, in whichever project.
     bodies = (
