@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import msgspec
-
-from onehop.controller.apply.merge import FIXED
+from onehop.controller.apply.merge import FIXED, plain
 from onehop.controller.apply.stack import LABEL, Stack
 from onehop.controller.bodies import traits
 from onehop.model import KINDS, Kind, Link, Network, Object, Port, Project, Router, kind_of
@@ -68,7 +66,7 @@ class _Export:
 
     def _fields(self, obj: Object) -> Content:
         """What an entry says of an object."""
-        fields = cast(Content, msgspec.to_builtins(self._with_names(obj)))
+        fields = cast(Content, plain(self._with_names(obj)))
         hidden = {name for name, t in traits(type(obj)).items() if t.read_only or t.secret} | FIXED
         body = {name: value for name, value in fields.items() if name not in hidden}
         labels = {key: text for key, text in obj.labels.items() if key != LABEL}

@@ -42,7 +42,10 @@ class Identities:
     def _add(self, entry: Entry) -> None:
         place = (entry.kind.name, entry.path)
         if place in self._by_path:
-            self.problems.append(Problem(entry.where, f"{entry.kind.name} {entry.path} is here twice"))
+            sentence = f"{entry.kind.name} {entry.path} is here twice"
+            if len(entry.kind.parents) > 1:
+                sentence += "; a network and a router of one name cannot both have one of this name"
+            self.problems.append(Problem(entry.where, sentence))
             return
         id = self._existing(entry) or str(uuid.uuid4())
         self._by_path[place] = id

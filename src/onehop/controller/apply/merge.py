@@ -58,7 +58,7 @@ def merge(wanted: Object, given: Collection[str], before: Collection[str], there
         want = _want(name, trait, wanted, given, before, have)
         if want != have:
             patch[name] = _patch_value(want, have)
-            changes.append(FieldChange(name, _plain(have), _plain(want)))
+            changes.append(FieldChange(name, plain(have), plain(want)))
     return Merge(patch, tuple(changes))
 
 
@@ -141,11 +141,12 @@ def _labels(
 
 def _patch_value(want: Any, have: Any) -> Any:
     """A merge patch leaves keys of a mapping that it does not name, so those that are gone are named."""
-    plain = _plain(want)
-    if isinstance(plain, dict) and isinstance(have, Mapping):
-        return {**dict.fromkeys(key for key in have if key not in plain), **plain}
-    return plain
+    after = plain(want)
+    if isinstance(after, dict) and isinstance(have, Mapping):
+        return {**dict.fromkeys(key for key in have if key not in after), **after}
+    return after
 
 
-def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value)
+def plain(value: Any) -> Any:
+    """A value as JSON has it: lists, not tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
 from onehop.controller import bodies
 from onehop.controller.access import Access
 from onehop.controller.apply.identity import Identities
-from onehop.controller.apply.merge import LABELS, FieldChange, immutable, merge, stated
+from onehop.controller.apply.merge import LABELS, FieldChange, immutable, merge, plain, stated
 from onehop.controller.apply.stack import LABEL, Stack
 from onehop.controller.refusals import Conflict, Refusal, Unprocessable
 from onehop.model import Invalid, Object, Problem, Scope, kind_of
@@ -155,10 +153,10 @@ class Planner:
             raise Invalid([Problem("project", "is told by the document's `project`")])
 
     def _create(self, entry: Entry, wanted: Object) -> None:
-        body = msgspec.to_builtins(wanted)
+        body = plain(wanted)
         del body["id"]
         for name in entry.body:
-            body.setdefault(name, msgspec.to_builtins(getattr(wanted, name)))
+            body.setdefault(name, plain(getattr(wanted, name)))
         told = tuple(FieldChange(name, None, value) for name, value in entry.body.items())
         action = Action(
             "create", entry.kind.name, entry.path, wanted.id, entry.where, told, body, object=wanted
