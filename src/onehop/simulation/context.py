@@ -201,11 +201,11 @@ class Walk:
         return (p for p in self.view.ports(router) if p.admin_up)
 
     def verdict(self, dropped: Dropped | None = None) -> Verdict:
-        ending = None if dropped is None else self.refused or dropped
+        ending = self.refused or dropped
         return Verdict(
             outputs=tuple(self.outputs),
             answers=tuple(self.answers),
-            drop=ending.drop if ending else None,
+            drop=ending.drop if ending and dropped else None,
             stage=ending.stage if ending else None,
             where=ending.where if ending else None,
             steps=tuple(self.steps),

@@ -71,7 +71,7 @@ class Verdict:
     outputs   on their way, to other ports or to a network's members
     answers   made here, for the port that sent the packet: ARP, ND, echo replies, ICMP errors
     drop      why the packet went no further; None if it was delivered, answered, or left to the slow path
-    where     the object that dropped it
+    where     the object that dropped it, or refused what is now asked about; `stage` is its stage
     record    the connection that it belongs to, as it is after this packet
     """
 

@@ -1,0 +1,71 @@
+"""A verdict as text: step by step, with the object and the rule that decided.
+
+port web-1      ingress port     enters by port web-1
+group web       security groups  allowed: the group lets everything leave
+...
+delivered at port db-1: tcp 10.0.1.5:4000 > 10.0.2.7:5432 SYN ttl=63
+"""
+
+from __future__ import annotations
+
+from onehop.model import Port
+from onehop.model.kinds import kind_of
+from onehop.model.view import View
+from onehop.model.vocabulary import Stage
+from onehop.simulation.packet import Malformed, parse
+from onehop.simulation.packet_text import describe
+from onehop.simulation.verdict import Ask, Output, Verdict
+
+_SHORT = {"security-group": "group"}
+
+
+def name_of(view: View, id: str) -> str:
+    """An object as people call it: kind and name, the parent's name before it."""
+    obj = view.find(id)
+    if obj is None:
+        return id
+    kind = kind_of(obj)
+    parent = view.find(kind.parent(obj) or "")
+    name = f"{parent.name}/{obj.name}" if parent is not None else obj.name
+    return f"{_SHORT.get(kind.name, kind.name)} {name}"
+
+
+def render(view: View, verdict: Verdict) -> list[str]:
+    """The lines of a trace."""
+    rows = [(name_of(view, s.device), _stage(s.stage), s.text) for s in verdict.steps]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {_named(view, c)}" for a, b, c in rows]
+    return [*lines, "", *outcome(view, verdict)]
+
+
+def outcome(view: View, verdict: Verdict) -> list[str]:
+    """What came of it, a line for each thing."""
+    lines = [f"delivered at {name_of(view, o.target)}: {_frame(o)}" for o in verdict.outputs]
+    lines += [f"answered to {name_of(view, o.target)}: {_frame(o)}" for o in verdict.answers]
+    lines += [_request(view, r.what, r.port, str(r.ip)) for r in verdict.requests]
+    if verdict.drop is not None:
+        reason = verdict.drop.name.lower().replace("_", "-")
+        at = f" at {name_of(view, verdict.where)}" if verdict.where else ""
+        lines.append(f"dropped{at}: {reason}")
+    return lines or ["delivered to nobody: the network has no other members here"]
+
+
+def _request(view: View, what: Ask, port: str, ip: str) -> str:
+    if what is Ask.RESOLVE:
+        return f"waits: {name_of(view, port)} asks who has {ip}"
+    return f"left to the {what.value.replace('-', ' ')} service"
+
+
+def _frame(output: Output) -> str:
+    frame = parse(output.data)
+    return frame.why if isinstance(frame, Malformed) else describe(frame)
+
+
+def _stage(stage: Stage) -> str:
+    return stage.name.lower().replace("_", " ")
+
+
+def _named(view: View, text: str) -> str:
+    """A step's text with the ids of ports replaced by their names."""
+    words = text.split(" ")
+    return " ".join(name_of(view, w).removeprefix("port ") if view.get(Port, w) else w for w in words)
