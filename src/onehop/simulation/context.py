@@ -63,6 +63,7 @@ class Walk:
     record: Record | None = None
     related: bool = False  # an ICMP error about `record`
     probe: bool = False  # not a packet, but the question whether the connection would still pass
+    is_copy: bool = False  # of a flooded frame
     stateful: bool = False  # has passed something that lets replies in
     visits: list[Visit] = field(default_factory=list)
     next_hop: NextHop | None = None
@@ -168,7 +169,7 @@ class Walk:
     def can_be_reply(self) -> bool:
         """Whether it may belong to a connection that the other side opened: not what only opens one."""
         flow = self.flow
-        if self.probe or flow.version == 0:
+        if self.probe or self.is_copy or flow.version == 0:
             return False
         if flow.is_icmp_error:
             return True

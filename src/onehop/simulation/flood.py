@@ -35,7 +35,7 @@ def spread(walk: Walk, why: str) -> None:
     walk.step(Stage.FLOOD, network.id, f"to all members: {why}")
     for owner in owners(walk.view, network.id):
         interface = walk.view.peer(owner.port.id)
-        if owner.is_router and interface is not None and owner.port.id != walk.in_port.id:
+        if owner.is_router and owner.is_up and interface is not None and owner.port.id != walk.in_port.id:
             heard(walk, interface)
     walk.outputs.append(Output(network.id, build(walk.frame), walk.origin, TunnelFlag.FLOOD))
     raise Finished
@@ -55,6 +55,7 @@ def copy_out(
     """Make the copies for the ports that are here; for all, if that is not said."""
     source = walk.view.get(Port, walk.origin)
     refused: Dropped | None = None
+    walk.is_copy = True
     for port in members(walk.view, network.id):
         if port.id == walk.origin or (here is not None and port.id not in here):
             continue

@@ -52,6 +52,7 @@ class Owner:
     port: Port  # the port of the network
     mac: str
     is_router: bool
+    is_up: bool
 
 
 def discovery_of(ip: Ipv6) -> Discovery | None:
@@ -85,8 +86,8 @@ def owner_of(view: View, network: str, ip: Ip) -> Owner | None:
 def owners(view: View, network: str) -> Iterator[Owner]:
     for port in view.ports(network):
         end = view.peer(port.id) if port.kind == "router" else port
-        if end is not None and port.admin_up and end.admin_up and end.mac:
-            yield Owner(port, end.mac, port.kind == "router")
+        if end is not None and end.mac:
+            yield Owner(port, end.mac, port.kind == "router", port.admin_up and end.admin_up)
 
 
 def _of(view: View, owner: Owner) -> list[Ip]:
@@ -110,7 +111,7 @@ def _answer_arp(walk: Walk, arp: Arp) -> None:
     if arp.sender_ip == arp.target_ip:
         return
     owner = owner_of(walk.view, walk.network.id, arp.target_ip)
-    if owner is None or owner.port.id == walk.in_port.id:
+    if owner is None or not owner.is_up or owner.port.id == walk.in_port.id:
         return
     walk.step(Stage.NEIGHBOURS, owner.port.id, f"answered: {arp.target_ip} is at {owner.mac}")
     reply = Arp(2, owner.mac, arp.target_ip, arp.sender_mac, arp.sender_ip)
@@ -125,7 +126,7 @@ def _answer_solicitation(walk: Walk, ip: Ipv6) -> None:
     if ip.src == message.target:
         return
     owner = owner_of(walk.view, walk.network.id, message.target)
-    if owner is None or owner.port.id == walk.in_port.id:
+    if owner is None or not owner.is_up or owner.port.id == walk.in_port.id:
         return
     walk.step(Stage.NEIGHBOURS, owner.port.id, f"answered: {message.target} is at {owner.mac}")
     walk.answer(advertisement(owner, message.target, ip.src, walk.frame.src))
