@@ -102,3 +102,14 @@ async def test_a_subscription_ends(desk: Desk) -> None:
     await desk.do(create("network", name="b"))
     assert len(told) == 1
     assert len(desk.cache.view.all(Network)) == 2
+
+
+async def test_a_subscriber_that_fails_keeps_nobody_else_from_going_on(desk: Desk) -> None:
+    def fail(revision: int, changes: Sequence[ObjectChange]) -> None:
+        raise RuntimeError("mine alone")
+
+    desk.cache.subscribe(fail)
+    notes = Notes(desk.cache)
+    await desk.do(create("network", name="a"))
+    await desk.do(create("network", name="b"))
+    assert len(notes.revisions) == 2

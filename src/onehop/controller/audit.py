@@ -46,11 +46,25 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
 
 
+class _Ticks:
+    """Microseconds since 1970, never the same twice: the entries of one controller sort as they came."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        return self._last
+
+
+_ticks = _Ticks()
+
+
 def entry(actor: Actor, changes: Sequence[ObjectChange]) -> Put:
-    now = time.time()
-    key = f"{AUDIT}{int(now * 1000):013d}-{secrets.token_hex(4)}"
+    now = _ticks.next()
+    key = f"{AUDIT}{now:016d}-{secrets.token_hex(4)}"
     told = tuple(_change(change) for change in changes)
-    return Put(key, _encoder.encode(Entry(now, actor.token, actor.name, told)))
+    return Put(key, _encoder.encode(Entry(now / 1e6, actor.token, actor.name, told)))
 
 
 def decode(value: bytes) -> Entry:

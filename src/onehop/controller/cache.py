@@ -8,17 +8,17 @@ Invariants:
 * `view`, `holders`, `revision` and `revision_of` belong together: they change in one step, between awaits.
 * Subscribers are called in the order of revisions, in the order in which they subscribed, after the view
   has taken the changes. They may not await, and may not write to the view.
-* `restart` tells what the cache held before as gone only where it is gone: a relist is a difference.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -128,8 +128,11 @@ class Cache:
         """Take a whole listing; what is in the view and not in the listing is gone."""
         incarnation = self._store.incarnation
         entries, revision = await list_all(self._store, OBJECTS)
+        with _uncollected():
+            self._take_listing(self._read_listing(entries), revision, incarnation)
+
+    def _take_listing(self, listed: Sequence[_Read], revision: Revision, incarnation: str) -> None:
         anew = incarnation != self.incarnation
-        listed = self._read_listing(entries)
         gone: list[_Read] = [(id, None, 0) for id in self._revisions.keys() - {id for id, _, _ in listed}]
         changed = [
             read
@@ -174,8 +177,29 @@ class Cache:
         self.revision = revision
         if changes:
             for subscriber in list(self._subscribers):
-                subscriber(revision, changes)
+                self._tell(subscriber, revision, changes)
+        self._wake(revision)
+
+    def _tell(self, subscriber: Subscriber, revision: Revision, changes: Sequence[ObjectChange]) -> None:
+        try:
+            subscriber(revision, changes)
+        except Exception:  # one that fails must not keep the others, and every commit, from going on
+            log.exception("a subscriber of the cache failed", revision=revision)
+
+    def _wake(self, revision: Revision) -> None:
         while self._waiters and self._waiters[0][0] <= revision:
             _, _, future = heapq.heappop(self._waiters)
             if not future.done():
                 future.set_result(None)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which would look again and again at all that is being read."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

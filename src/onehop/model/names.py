@@ -83,9 +83,12 @@ def _in_any_parent(
         found = view.named(kind.name, parent, name)
         if found is not None:
             return found
+    # All that is a project's refers to it: so this looks at one project's objects, not at the cloud's.
+    owned = kind.scope is not Scope.CLOUD and project is not None
+    candidates = view.referrers(project or "", kind.name) if owned else view.ids_of(kind.name)
     matches = [
         id
-        for id in view.ids_of(kind.name)
+        for id in candidates
         if (obj := cast(Object, view.find(id))).name == name
         and (kind.scope is Scope.CLOUD or obj.project == project)
     ]
