@@ -196,7 +196,14 @@ def test_attaching_a_router_makes_ports_and_link(api: Api) -> None:
     assert (made[2]["a"], made[2]["b"]) == (inside["id"], api.get("ports", "web/edge")["id"])
 
 
-def test_actions_that_there_are_not_are_not_found(api: Api) -> None:
+def test_there_are_no_other_actions(api: Api) -> None:
     api.create("routers", name="edge")
     for path in ("/v1/routers/edge/detach", "/v1/routers/attach", "/v1/networks/edge/attach"):
-        assert api.call("POST", path, {"network": "web"}).status_code == 404
+        reply = api.call("POST", path, {"network": "web"})
+        assert (reply.status_code, reply.headers["allow"]) == (405, "GET, PUT, PATCH, DELETE")
+    assert api.call("DELETE", "/v1/routers/edge/attach").headers["allow"] == "POST"
+
+
+def test_options_tell_the_methods(api: Api) -> None:
+    for path, methods in (("networks", "GET, POST"), ("networks/a", "GET, PUT, PATCH, DELETE")):
+        assert api.call("OPTIONS", f"/v1/{path}").headers["allow"] == f"{methods}, OPTIONS"

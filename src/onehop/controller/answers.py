@@ -36,8 +36,14 @@ class Unauthorized(Refusal):
 
 
 class NoSuchMethod(Refusal):
+    """The path is one, but not for this method."""
+
     code = "method_not_allowed"
     status = 405
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(f"this path does not take this method; it takes {', '.join(allowed)}")
+        self.allowed = allowed
 
 
 class NotAcceptable(Refusal):
@@ -70,8 +76,10 @@ def error_body(code: str, message: str, problems: tuple[Any, ...] = ()) -> dict[
     return {"error": {"code": code, "message": message, "problems": told}}
 
 
-def refused(refusal: Refusal, headers: Headers | None = None) -> Response[bytes]:
-    told = dict(headers or {})
+def refused(refusal: Refusal) -> Response[bytes]:
+    told: dict[str, str] = {}
+    if isinstance(refusal, NoSuchMethod):
+        told["Allow"] = ", ".join(refusal.allowed)
     if isinstance(refusal, Unauthorized):
         told["WWW-Authenticate"] = 'Bearer realm="onehop"'
     if isinstance(refusal, Busy):

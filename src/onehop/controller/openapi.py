@@ -66,21 +66,20 @@ def operation(
 ) -> Schema:
     """One call: what it takes and what it answers. `reply` None stands for text that has no schema."""
     error = {"description": "Refused; the body says why."} | content(ref("Error"))
-    success = {"description": "Done."} | content(
-        reply if reply is not None else {"type": "string"}, reply_type
-    )
-    told: Schema = {
+    told = {"schema": reply} if reply is not None else {}
+    success = {"description": "Done.", "content": {reply_type: told}}
+    call: Schema = {
         "summary": summary,
         "tags": [tag],
         "responses": {status: success, "4XX": error, "503": error},
     }
     if parameters := list(parameters):
-        told["parameters"] = parameters
+        call["parameters"] = parameters
     if body is not None:
-        told["requestBody"] = {"required": True} | content(body, body_type)
+        call["requestBody"] = {"required": True} | content(body, body_type)
     if public:
-        told["security"] = []
-    return told
+        call["security"] = []
+    return call
 
 
 PROJECT = parameter("project", "The current project: where names are looked up, and where new objects go.")
@@ -97,7 +96,7 @@ KEY = parameter(
 )
 ETAG = {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
 IF_MATCH = parameter("If-Match", "The ETag that the object must still have.", ETAG, "header")
-IF_NONE_MATCH = parameter("If-None-Match", "The ETag that the caller has already.", ETAG, "header")
+IF_NONE_MATCH = parameter("If-None-Match", "The ETags that the caller has already.", where="header")
 REF = parameter(
     "ref", "An id, a name, `parent/name` or `project:name`.", {"type": "string", "minLength": 1}, "path"
 )
@@ -124,7 +123,7 @@ def kind_paths(kind: Kind) -> Paths:
         reply,
         tag=tag,
         parameters=changes,
-        body=spec,
+        body=ref(f"{name}Replace"),
     )
     replace["responses"]["201"] = {"description": "Made."} | content(reply)
     patch = operation(

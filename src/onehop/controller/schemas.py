@@ -1,7 +1,7 @@
 """JSON schemas of every kind and every request type, made by msgspec from the same declarations that decode.
 
-Each kind has four: what a reply shows (`Port`), what makes or replaces one (`PortSpec`), what changes one
-(`PortPatch`), and a page of them (`PortList`). None takes properties that it does not name.
+Each kind has five: what a reply shows (`Port`), what makes one (`PortSpec`), what stands in the place of one
+(`PortReplace`), what changes one (`PortPatch`), and a page of them (`PortList`). None takes properties that it does not name.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ def _of_kind(kind: Kind, whole: Schema) -> Iterator[tuple[str, Schema]]:
     yield name, _reply(kind, properties, traits)
     spec = {field: schema for field, schema in properties.items() if not traits[field].read_only}
     yield f"{name}Spec", an_object(spec, required=required & spec.keys(), doc=kind.doc)
+    doc = f"{kind.doc}\n\nWhat can never change may be left out when there is one to replace."
+    lasting = {field for field in spec if traits[field].immutable}
+    yield f"{name}Replace", an_object(spec, required=(required & spec.keys()) - lasting, doc=doc)
     changeable = {f: _patch(schema) for f, schema in spec.items() if not traits[f].immutable}
     doc = f"Changes of a {kind.name}, as a JSON merge patch: null takes a field back to its default."
     yield f"{name}Patch", an_object(changeable, required=(), doc=doc)

@@ -8,21 +8,25 @@ References hold slashes (`web/web-1`), so the rest of a path is one reference.
 
 from __future__ import annotations
 
-from litestar import Response, delete, get, patch, post, put
+from litestar import HttpMethod, Response, delete, get, patch, post, put, route
 
-from onehop.controller.answers import AnyRequest, answer
+from onehop.controller.answers import AnyRequest, NoSuchMethod, answer
 from onehop.controller.calls import Call, WriteCall, kind_in_path, ref_in_path
 from onehop.controller.conditions import etag, not_modified
 from onehop.controller.decode import MERGE_PATCH, body, only_parameters
 from onehop.controller.listing import read_page, read_query
-from onehop.controller.refusals import Malformed, NotFound
+from onehop.controller.refusals import Malformed
 from onehop.controller.routes.attach import attach
 from onehop.controller.routes.joining import make_join_token
 from onehop.controller.routes.tokens import create_token
+from onehop.model import Kind
 from onehop.model.formats import is_id
 
 # What else can be done to an object: POST /v1/<plural>/<ref>/<action>.
 ACTIONS = {("routers", "attach"): attach, ("hosts", "join-token"): make_join_token}
+OF_LISTS = ("GET", "POST")
+OF_OBJECTS = ("GET", "PUT", "PATCH", "DELETE")
+OF_ACTIONS = ("POST",)
 
 
 @get("/v1/{plural:str}")
@@ -38,9 +42,10 @@ async def list_objects(request: AnyRequest) -> Response[bytes]:
 @get("/v1/{plural:str}/{ref:path}")
 async def get_object(request: AnyRequest) -> Response[bytes]:
     kind = kind_in_path(request)
+    ref = object_ref(request, kind)
     call = Call.of(request)
     only_parameters(request, ("project",))
-    obj = call.readable(kind, ref_in_path(request))
+    obj = call.readable(kind, ref)
     revision = call.here.cache.revision_of(obj.id)
     headers = {"ETag": etag(revision)}
     if not_modified(request, revision):
@@ -61,8 +66,8 @@ async def create_object(request: AnyRequest) -> Response[bytes]:
 @put("/v1/{plural:str}/{ref:path}")
 async def replace_object(request: AnyRequest) -> Response[bytes]:
     kind = kind_in_path(request)
+    ref = object_ref(request, kind)
     call = WriteCall.of(request)
-    ref = ref_in_path(request)
     operation = call.operation("replace", kind, ref, await body(request))
     new = is_id(ref) and call.view.find(ref) is None
     if new and kind.name == "token":
@@ -73,8 +78,9 @@ async def replace_object(request: AnyRequest) -> Response[bytes]:
 @patch("/v1/{plural:str}/{ref:path}")
 async def patch_object(request: AnyRequest) -> Response[bytes]:
     kind = kind_in_path(request)
+    ref = object_ref(request, kind)
     call = WriteCall.of(request)
-    operation = call.operation("patch", kind, ref_in_path(request), await body(request, MERGE_PATCH))
+    operation = call.operation("patch", kind, ref, await body(request, MERGE_PATCH))
     return await call.written(kind, await call.commit([operation]), 200)
 
 
@@ -82,8 +88,9 @@ async def patch_object(request: AnyRequest) -> Response[bytes]:
 async def delete_object(request: AnyRequest) -> Response[bytes]:
     """The reply is the object as it was."""
     kind = kind_in_path(request)
+    ref = object_ref(request, kind)
     call = WriteCall.of(request)
-    operation = call.operation("delete", kind, ref_in_path(request))
+    operation = call.operation("delete", kind, ref)
     return await call.written(kind, await call.commit([operation]), 200)
 
 
@@ -93,11 +100,38 @@ async def act_on_object(request: AnyRequest) -> Response[bytes]:
     ref, _, name = ref_in_path(request).rpartition("/")
     action = ACTIONS.get((kind.plural, name))
     if action is None or not ref:
-        raise NotFound("there is nothing to POST to at this path; /v1/docs lists what there is")
+        raise NoSuchMethod(*OF_OBJECTS)
     return await action(WriteCall.of(request), ref)
 
 
+@route("/v1/{plural:str}", http_method=[HttpMethod.OPTIONS])
+async def options_of_list(request: AnyRequest) -> Response[bytes]:
+    kind_in_path(request)
+    return Response(b"", status_code=204, headers={"Allow": ", ".join((*OF_LISTS, "OPTIONS"))})
+
+
+@route("/v1/{plural:str}/{ref:path}", http_method=[HttpMethod.OPTIONS])
+async def options_of_object(request: AnyRequest) -> Response[bytes]:
+    methods = OF_ACTIONS if is_action(kind_in_path(request), ref_in_path(request)) else OF_OBJECTS
+    return Response(b"", status_code=204, headers={"Allow": ", ".join((*methods, "OPTIONS"))})
+
+
+def is_action(kind: Kind, ref: str) -> bool:
+    before, _, name = ref.rpartition("/")
+    return bool(before) and (kind.plural, name) in ACTIONS
+
+
+def object_ref(request: AnyRequest, kind: Kind) -> str:
+    """The reference in a path, which is no action's."""
+    ref = ref_in_path(request)
+    if is_action(kind, ref):
+        raise NoSuchMethod(*OF_ACTIONS)
+    return ref
+
+
 HANDLERS = [
+    options_of_list,  # before the others, or Litestar makes its own from the first
+    options_of_object,
     list_objects,
     get_object,
     create_object,
