@@ -123,16 +123,11 @@ def test_no_request_brings_a_fault_or_an_undocumented_reply(
     document.write_text(json.dumps(sharpened(admin.told("GET", "/v1/openapi.json"), world)))
     seed = int(os.environ.get("ONEHOP_SEED", random.randrange(1 << 32)))
     print(f"ONEHOP_SEED={seed}")
-    command = [
-        str(Path(sys.executable).parent / "schemathesis"),
-        "run",
-        str(document),
-        "--url",
-        controller.url,
-    ]
+    program = str(Path(sys.executable).parent / "schemathesis")
+    command = [program, "--config-file", str(settings), "run", str(document), "--url", controller.url]
     command += ["-H", f"Authorization: Bearer {controller.admin_token}", "--checks", ",".join(CHECKS)]
-    command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "6", "--seed", str(seed)]
-    command += ["--no-shrink", "--no-color", "--warnings", "off", "--max-time", "70", "--max-failures", "20"]
+    command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "4", "--seed", str(seed)]
+    command += ["--no-shrink", "--no-color", "--warnings", "off", "--max-time", "55", "--max-failures", "20"]
     command += ["--generation-database", "none", "--request-timeout", "20"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.generating", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(

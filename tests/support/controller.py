@@ -52,8 +52,7 @@ class Controller:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients:
-            client.http.close()
+        self.hang_up()
         self.kill()
         if self._owned:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -98,6 +97,11 @@ class Controller:
         finally:
             process.kill()
             process.wait()
+
+    def hang_up(self) -> None:
+        """Close all clients' connections."""
+        while self._clients:
+            self._clients.pop().http.close()
 
     # --- what it leaves -------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """JSON schemas of every kind and every request type, made by msgspec from the same declarations that decode.
 
 Each kind has five: what a reply shows (`Port`), what makes one (`PortSpec`), what stands in the place of one
-(`PortReplace`), what changes one (`PortPatch`), and a page of them (`PortList`). None takes properties that it does not name.
+(`PortReplace`), what changes one (`PortPatch`), and a page of them (`PortList`). None takes properties that
+it does not name.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ async def health(request: AnyRequest) -> Response[bytes]:
 async def metrics(request: AnyRequest) -> Response[bytes]:
     call = Call.of(request)
     require_reader(call.actor, "the controller's metrics")
-    return Response(call.here.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(call.here.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 @get("/v1/openapi.json")
@@ -63,12 +63,12 @@ async def openapi(request: AnyRequest) -> Response[bytes]:
 
 @get("/v1/docs")
 async def docs(request: AnyRequest) -> Response[bytes]:
-    return _asset("docs.html", "text/html; charset=utf-8")
+    return _asset("docs.html", "text/html")
 
 
 @get("/v1/docs.js")
 async def docs_script(request: AnyRequest) -> Response[bytes]:
-    return _asset("docs.js", "text/javascript; charset=utf-8")
+    return _asset("docs.js", "text/javascript")
 
 
 def _asset(name: str, media_type: str) -> Response[bytes]:
