@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from onehop.controller.cache import Cache, ObjectChange
-from onehop.model import Network
+from onehop.controller.engine import Engine, Operation
+from onehop.model import Host, Network
 from onehop.model.view import Topology
 from onehop.store import Put
-from tests.controller.desk import Desk, create, delete, objects, patch
+from onehop.store.sqlite import SqliteStore
+from tests.controller.desk import ADMIN, Desk, create, delete, objects, patch
 
 pytestmark = pytest.mark.anyio
 
@@ -113,3 +116,38 @@ async def test_a_subscriber_that_fails_keeps_nobody_else_from_going_on(desk: Des
     await desk.do(create("network", name="a"))
     await desk.do(create("network", name="b"))
     assert len(notes.revisions) == 2
+
+
+async def test_a_restored_store_is_listed_and_told_as_a_difference(tmp_path: Path) -> None:
+    """The cache goes on at a backup, whose history went another way since."""
+    first = await SqliteStore.open(tmp_path / "first.db")
+    at_first = await Cache.open(first)
+    engine = Engine(first, at_first)
+
+    async def do(engine: Engine, *operations: Operation) -> None:
+        await engine.commit(operations, ADMIN)
+
+    await do(engine, create("project", name="p"), create("host", name="a"), create("host", name="b"))
+    await first.backup(tmp_path / "second.db")
+    await do(engine, patch("host", "a", title="lost"), create("host", name="lost"), delete("host", "b"))
+
+    second = await SqliteStore.open(tmp_path / "second.db")
+    at_second = await Cache.open(second)
+    await do(Engine(second, at_second), create("host", name="new"))
+
+    await at_first.close()  # it stands still
+    notes = Notes(at_first)
+    at_first._store = second
+    at_first._task = asyncio.create_task(at_first._follow())
+    async with asyncio.timeout(10):
+        while not same(at_first.view, at_second.view):
+            await asyncio.sleep(0)
+    assert at_first.incarnation == second.incarnation
+    assert at_first.revision == at_second.revision
+    assert same(notes.view, at_second.view)
+    assert {host.name for host in at_first.view.all(Host)} == {"a", "b", "new"}
+    assert at_first.holders.scope("name/host/-").keys() == {"a", "b", "new"}
+    for cache in (at_first, at_second):
+        await cache.close()
+    for store in (first, second):
+        await store.close()

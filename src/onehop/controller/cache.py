@@ -100,6 +100,8 @@ class Cache:
     async def _follow(self) -> None:
         pause = RETRY
         while True:
+            if self._store.incarnation != self.incarnation:
+                await self._relist_for_sure()
             try:
                 async with contextlib.aclosing(self._store.watch(OBJECTS, after=self.revision)) as watch:
                     async for batch in watch:
@@ -111,8 +113,6 @@ class Cache:
                 log.warning("the cache cannot follow the store", error=str(error), again_in=pause)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, RETRY_MOST)
-            if self._store.incarnation != self.incarnation:
-                await self._relist_for_sure()
 
     async def _relist_for_sure(self) -> None:
         pause = RETRY

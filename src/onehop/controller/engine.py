@@ -42,7 +42,7 @@ __all__ = ["Done", "Engine", "Operation", "Result", "MAX_BULK"]
 MAX_BULK = 128  # operations in one commit
 TRIES = 12
 PAUSE = 0.002  # seconds before the second try, at most; doubled each time
-CATCH_UP = 0.25  # how long a refused commit waits for the cache, at most: others' writes need not show there
+CATCH_UP = 0.1  # how long a commit waits for the cache, at most: what came last may be no object's change
 FOLLOW = 5.0  # how long a commit that has happened waits for the cache
 
 
