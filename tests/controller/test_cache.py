@@ -138,10 +138,12 @@ async def test_a_restored_store_is_listed_and_told_as_a_difference(tmp_path: Pat
     await at_first.close()  # it stands still
     notes = Notes(at_first)
     at_first._store = second
+    told = asyncio.Event()
+    at_first.subscribe(lambda revision, changes: told.set())
     at_first._task = asyncio.create_task(at_first._follow())
     async with asyncio.timeout(10):
-        while not same(at_first.view, at_second.view):
-            await asyncio.sleep(0)
+        await told.wait()
+    assert same(at_first.view, at_second.view)
     assert at_first.incarnation == second.incarnation
     assert at_first.revision == at_second.revision
     assert same(notes.view, at_second.view)

@@ -199,8 +199,7 @@ class Draft:
         return Conflict(sentence, [Problem(claim_field(claim, obj), sentence)])
 
     def _delete(self, before: Object) -> Object:
-        users = list(itertools.islice(self._view.users(before.id), 1000))
-        users = [(kind, id) for kind, id in users if id != before.id]
+        users = [user for user in self._view.users(before.id) if user[1] != before.id]
         if users:
             raise Conflict(self._in_use(before, users))
         self._holders.drop(claims(before, self._view), before.id)
@@ -211,7 +210,7 @@ class Draft:
         told = []
         for name, group in itertools.groupby(users, key=lambda user: user[0]):
             found = [self._view.find(id) for _, id in group]
-            names = [obj.name for obj in found if obj is not None and self._access.sees(obj)]
+            names = sorted(obj.name for obj in found if obj is not None and self._access.sees(obj))
             count, kind = len(found), KINDS[name]
             shown = ", ".join(names[:NAMED_USERS]) + (", ..." if count > NAMED_USERS else "")
             word = kind.name if count == 1 else kind.plural

@@ -68,7 +68,10 @@ def linked_routers(network: str, view: View) -> list[Port]:
 
 
 def _router_side(network: str, view: View) -> list[Port]:
-    return [port for port in view.ports(network) if port.kind == "router"]
+    """The ports of a network that links may have; among thousands of others, so not by way of `ports`."""
+    found = (view.get(Port, id) for id in view.referrers(network, "port"))
+    ends = [port for port in found if port is not None and port.kind == "router" and port.network == network]
+    return sorted(ends, key=lambda port: port.id)
 
 
 def unusable(ip: Ip, prefix: Prefix) -> str | None:
