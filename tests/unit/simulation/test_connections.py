@@ -115,8 +115,7 @@ def test_a_hint_idles_out_and_the_connection_stays(shop: Virtual) -> None:
 def test_a_connection_that_is_never_answered_is_forgotten_after_a_minute(shop: Virtual) -> None:
     shop.send("web-1", OPEN)
     shop.pass_time(61)
-    assert shop.send("db-1", ANSWER).drop == Drop.UNSOLICITED or shop.last.drop == Drop.SECURITY_GROUP
-    assert not shop.last.outputs
+    assert shop.send("db-1", ANSWER).drop == Drop.UNSOLICITED
 
 
 def life(shop: Virtual) -> Life:
@@ -140,6 +139,22 @@ def test_the_owner_follows_a_tcp_connection(shop: Virtual) -> None:
         told.append(life(shop))
     opening, open_, closing = Life.OPENING, Life.OPEN, Life.CLOSING
     assert told == [opening, open_, open_, open_, closing, closing, opening]
+
+
+def test_whoever_may_open_anew_can_though_a_hint_is_left(shop: Virtual) -> None:
+    change(shop, shop.find("security-group-rule", "http"), ports=None)
+    shop.send("web-1", OPEN)
+    shop.pass_time(61)
+    assert shop.send("db-1", "tcp 10.0.2.21:5432 > 10.0.1.11:4000 SYN").delivered
+    assert shop.send("web-1", OPEN + " SYN,ACK").delivered
+
+
+@pytest.mark.parametrize("protocol", ["udp", "sctp"])
+def test_no_hint_outlives_its_record(shop: Virtual, protocol: str) -> None:
+    way = "10.0.1.11:4000 > 10.0.1.14:53"
+    shop.send("web-1", f"{protocol} {way}")
+    shop.pass_time(300)
+    assert shop.send("open", f"{protocol} 10.0.1.14:53 > 10.0.1.11:4000").delivered
 
 
 def test_a_stream_is_taken_up_in_its_middle_where_it_may_pass(shop: Virtual) -> None:
