@@ -1,0 +1,1 @@
+"""Reproducible figures. Each bench prints a table and writes `bench/results/NAME.json`."""
