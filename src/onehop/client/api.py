@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from onehop.client.contexts import Context
-from onehop.client.errors import ProtocolError, refusal
+from onehop.client.errors import ProtocolError, Unreachable, refusal
 from onehop.client.http import Connection, Endpoint
 
 Json = dict[str, Any]
@@ -135,7 +135,15 @@ class Client:
         body: Json = {"document": document, "dry_run": dry_run, "adopt": adopt}
         if deletions is not None:
             body["deletions"] = list(deletions)
-        return self.stream("POST", "/v1/apply", body, query=self._scope(), timeout=max(self._timeout, 120.0))
+        last, event = "planned" if dry_run else "done", Json()
+        patience = max(self._timeout, 120.0)
+        for event in self.stream("POST", "/v1/apply", body, query=self._scope(), timeout=patience):
+            yield event
+        if event.get("event") != last:
+            raise Unreachable(
+                f"the controller at {self.endpoint.url} did not answer to the end; the same apply again goes "
+                "on from where it stopped"
+            )
 
     def export(self, stack: str | None = None) -> Json:
         return self.call("GET", "/v1/export", query={"stack": stack})

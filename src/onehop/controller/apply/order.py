@@ -1,7 +1,7 @@
 """A plan as phases. The operations of one phase do not depend on each other and may happen in any order.
 
 1. Deletions of what nothing that stays refers to, users before what they use: names and addresses that they
-   give up can be taken by what comes.
+   give up can be taken by what comes. Rules of ACLs that are about something deleted go before.
 2. Kind after kind, what is made and then what is changed: a port needs its network's subnets, and a route
    the links of its router, without referring to them. Within a kind, each after what it refers to.
 3. What refers the other way. An ACL and a port may refer to each other, so an ACL whose rules name something
@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import msgspec
+
+from onehop.controller.apply.merge import plain
 from onehop.controller.apply.plan import Action, Plan
 from onehop.model import KINDS, Acl, Object
 from onehop.model.document import rank
@@ -30,8 +33,10 @@ def phases(plan: Plan, view: View) -> Phases:
     created, rules_later = _without_cycles(by_op["create"], new)
     changed = [action for action in by_op["update"] if not _waits(action, new)]
     changed_later = [action for action in by_op["update"] if _waits(action, new)]
-    first, last = _divided(by_op["delete"], view)
+    trimmed = _trimmed(by_op["update"], {action.id for action in by_op["delete"]}, view)
+    first, last = _divided(by_op["delete"], view, {action.id for action in trimmed})
     ordered = [
+        trimmed,
         *_deletions(first, view),
         *_by_kind(created, changed),
         [*rules_later, *changed_later],
@@ -101,10 +106,23 @@ def _wanted_targets(wanted: Object, action: Action) -> set[str]:
 # --- deleting -----------------------------------------------------------------------------------------
 
 
-def _divided(deletions: list[Action], view: View) -> tuple[list[Action], list[Action]]:
+def _trimmed(updates: list[Action], gone: set[str], view: View) -> list[Action]:
+    """The changes of ACLs, begun by taking out the rules that name something to be deleted."""
+    found = []
+    for action in updates:
+        acl = view.get(Acl, action.id)
+        if acl is not None and targets(acl) & gone:
+            rules = [
+                rule for rule in acl.rules if not targets(msgspec.structs.replace(acl, rules=(rule,))) & gone
+            ]
+            found.append(replace(action, body={"rules": plain(rules)}))
+    return found
+
+
+def _divided(deletions: list[Action], view: View, trimmed: set[str]) -> tuple[list[Action], list[Action]]:
     """Those that can be deleted before anything else, and those that something that stays still uses."""
     gone = {action.id for action in deletions}
-    held = {id for id in gone if any(user not in gone for _, user in view.users(id))}
+    held = {id for id in gone if any(user not in gone | trimmed for _, user in view.users(id))}
     waiting = list(held)
     while waiting:
         obj = view.find(waiting.pop())

@@ -88,6 +88,23 @@ def test_what_stays_lets_go_before_the_deletion() -> None:
     ]
 
 
+def test_a_rule_about_a_port_that_goes_does_not_hold_it() -> None:
+    def with_port(name: str) -> dict[str, Any]:
+        rules = [{"id": "a", "action": "allow", "match": {"in_port": f"web/{name}"}}]
+        rules += [{"id": "b", "action": "drop"}]
+        return {"networks": {"web": {"ports": {name: {}}}}, "acls": {"guard": {"rules": rules}}}
+
+    world = World(with_port("a"))
+    assert told(world, with_port("b")) == [
+        ["update guard"],
+        ["delete web/a"],
+        ["create web/b"],
+        ["update guard"],
+    ]
+    first = phases(world.plan(with_port("b")), world.view)[0][0]
+    assert first.body == {"rules": [{"id": "b", "action": "drop"}]}
+
+
 def test_a_new_object_may_take_the_address_of_a_deleted_one() -> None:
     def with_port(name: str) -> dict[str, Any]:
         port = {"addresses": [{"ip": "10.0.0.9"}]}
