@@ -62,12 +62,9 @@ def copy_out(
         in_port = source if source is not None and source.network == network.id else None
         macs = (walk.frame.src, walk.frame.dst)
         walk.visits = [Visit(network, in_port or port, macs, port, macs)]
-        walk.refused = None
         try:
             for stage in stages:
                 stage(walk)
-            if walk.refused is not None:
-                raise walk.refused
         except Dropped as dropped:
             refused = refused or dropped
         else:
