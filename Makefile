@@ -45,5 +45,9 @@ test: setup lint types ## everything: installs what it needs, then lint, types a
 bench-control: setup ## figures of the control plane, on SQLite and on etcd (under ten minutes)
 	$(BIN)/python -m bench.control
 
+docs: setup ## write the generated reference (docs/reference) and the CLI's description of the model
+	$(BIN)/python -m onehop.cli.describe
+	$(BIN)/python -m onehop.cli.reference
+
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist src/onehop/datapath/built .mypy_cache .ruff_cache

@@ -76,7 +76,8 @@ def listing(call: Call) -> int:
             return 0
         columns = _columns(noun, wide=_format(call) == "wide")
         names = Names(client, noun, items)
-        output.table(columns, ([names.cell(column, item) for column in columns] for item in items))
+        rows = [[names.cell(column, item) for column in columns] for item in items]
+        output.table(columns, sorted(rows))
     return 0
 
 
