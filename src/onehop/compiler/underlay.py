@@ -1,0 +1,74 @@
+"""Stage UNDERLAY: other hosts, and the way there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from onehop.compiler import facts
+from onehop.compiler.addresses import packed
+from onehop.compiler.unit import Scope
+from onehop.datapath import structs
+from onehop.datapath.words import HostFlag
+from onehop.model import Host, HostAddress, Underlay
+from onehop.model.formats import parse_ip
+
+# What comes in front of the inner IP packet: outer IP, UDP, VXLAN, and the inner frame's header.
+OVERHEAD = {4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14}
+
+
+def host_id(to: Scope, host: str) -> int:
+    """This host's number for another one."""
+    return to.number("hosts", host)
+
+
+class Path(NamedTuple):
+    """Two addresses on one underlay."""
+
+    ours: HostAddress
+    theirs: HostAddress
+    interface: facts.Interface
+
+
+def host(to: Scope, id: str) -> None:
+    host = to.get(Host, id)
+    assert host is not None
+    if id == to.host:
+        return
+    to.whole_host()
+    number = host_id(to, id)
+    for address in host.addresses:
+        to.row("peers", packed(parse_ip(address.ip)), number)
+    path = _path(to, host)
+    if path is None:
+        return
+    underlay = to.get(Underlay, path.theirs.underlay)
+    theirs = parse_ip(path.theirs.ip)
+    row = structs.Host(
+        address=packed(theirs),
+        local=packed(parse_ip(path.ours.ip)),
+        ifindex=path.interface.ifindex,
+        flags=HostFlag.FENCED if host.fenced else HostFlag(0),
+        mtu=underlay.mtu - OVERHEAD[theirs.version] if underlay is not None else 0,
+    )
+    to.row("hosts", number, row)
+
+
+def _path(to: Scope, host: Host) -> Path | None:
+    """By the first of its addresses that we have one beside: on the same underlay, of the same family."""
+    this = to.get(Host, to.host)
+    beside = [
+        (ours, theirs)
+        for theirs in host.addresses
+        for ours in (this.addresses if this is not None else ())
+        if ours.underlay == theirs.underlay and parse_ip(ours.ip).version == parse_ip(theirs.ip).version
+    ]
+    for ours, theirs in beside:
+        interface = to.one(facts.own_address(ours.ip))
+        if interface is not None:
+            return Path(ours, theirs, interface)
+    if beside:
+        missing = ", ".join(dict.fromkeys(ours.ip for ours, _ in beside))
+        to.problem(host.id, f"cannot be reached: no interface here has our underlay address {missing}")
+    else:
+        to.problem(host.id, "cannot be reached: it has no underlay and address family in common with us")
+    return None
