@@ -8,10 +8,10 @@ has been compacted away the reply says to begin again.
 from __future__ import annotations
 
 import base64
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from heapq import heapify, heappop
 from typing import NamedTuple
 
 from onehop.controller.access import Access
@@ -55,11 +55,11 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a list is asked for. `within` is an object that all items refer to, if there is one."""
+    """What a list is asked for. `within` are objects that all items refer to: their indexes make it short."""
 
     kind: Kind
     predicates: tuple[Predicate, ...]
-    within: str | None
+    within: tuple[str, ...]
     limit: int
     cursor: Cursor | None
 
@@ -89,23 +89,24 @@ def read_query(request: AnyRequest, kind: Kind, access: Access) -> Query:
     filters = reference_filters(kind)
     only_parameters(request, (*GENERAL, *filters))
     predicates: list[Predicate] = []
+    within: list[str] = []
     named = parameter(request, "project", str)
     project = access.current_project(named)
-    if named is not None and kind.scope is Scope.PROJECT:
+    if named is not None and project is not None and kind.scope is Scope.PROJECT:
         predicates.append(lambda obj: obj.project == project)
+        within.append(project)
     name = parameter(request, "name", str)
     if name is not None:
         predicates.append(lambda obj: obj.name == name)
     predicates.extend(_label(text) for text in request.query_params.getall("label", []))
-    within = None
     for field, leaf in filters.items():
         text = parameter(request, field, str)
         if text is not None:
-            within = _target(text, field, leaf, access, project)
-            predicates.append(_refers(leaf, within))
+            within.append(_target(text, field, leaf, access, project))
+            predicates.append(_refers(leaf, within[-1]))
     limit = parameter(request, "limit", whole_number(1, MAX_LIMIT))
     cursor = parameter(request, "cursor", Cursor.read)
-    return Query(kind, tuple(predicates), within, limit or DEFAULT_LIMIT, cursor)
+    return Query(kind, tuple(predicates), tuple(within), limit or DEFAULT_LIMIT, cursor)
 
 
 def _label(text: str) -> Predicate:
@@ -138,15 +139,22 @@ async def read_page(query: Query, access: Access, parts: Parts) -> Listed:
 
 
 def _from_cache(query: Query, access: Access, parts: Parts) -> Listed:
-    view, kind = parts.cache.view, query.kind.name
-    ids = sorted(view.ids_of(kind) if query.within is None else view.referrers(query.within, kind))
-    start = bisect_right(ids, query.cursor.after) if query.cursor else 0
-    revision = parts.cache.revision
-    # The cache holds every id of its own index.
-    found = ((id, view.find(id)) for id in ids[start:])
-    objects = (Item(obj, parts.cache.revision_of(id)) for id, obj in found if obj is not None)
+    held = parts.cache
+    view, kind = held.view, query.kind.name
+    indexes = [list(view.referrers(target, kind)) for target in query.within] or [list(view.ids_of(kind))]
+    after = query.cursor.after if query.cursor else ""
+    ids = [id for id in min(indexes, key=len) if id > after]
+    found = ((id, view.find(id)) for id in _in_order(ids))
+    objects = (Item(obj, held.revision_of(id)) for id, obj in found if obj is not None)
     items, more = _fill(query, [], objects, access)
-    return _listed(items, more, revision)
+    return _listed(items, more, held.revision)
+
+
+def _in_order(ids: list[str]) -> Iterator[str]:
+    """Sorted as far as somebody asks: a page needs the first hundred of perhaps a hundred thousand."""
+    heapify(ids)
+    while ids:
+        yield heappop(ids)
 
 
 async def _from_store(query: Query, cursor: Cursor, access: Access, parts: Parts) -> Listed:
