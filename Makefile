@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bpf check lint types unit test bench-control clean
+.PHONY: help setup bpf check lint types unit test bench-control bench-simulation clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -48,6 +48,9 @@ bench-control: setup ## figures of the control plane, on SQLite and on etcd (und
 docs: setup ## write the generated reference (docs/reference) and the CLI's description of the model
 	$(BIN)/python -m onehop.cli.describe
 	$(BIN)/python -m onehop.cli.reference
+
+bench-simulation: setup ## packets/s of the Python simulation (half a minute)
+	$(BIN)/python -m bench.simulation
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist src/onehop/datapath/built .mypy_cache .ruff_cache

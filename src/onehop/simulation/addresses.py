@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from onehop.model import Port, Subnet
@@ -27,6 +28,7 @@ def is_unicast(ip: Ip) -> bool:
     return ip not in _RESERVED4
 
 
+@lru_cache(maxsize=65536)
 def link_local(mac: str) -> IPv6Address:
     """The IPv6 address that a machine makes of its MAC (RFC 4291, appendix A)."""
     raw = parse_mac(mac)

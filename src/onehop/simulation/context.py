@@ -76,6 +76,7 @@ class Walk:
     effects: list[Effect] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
+    _flow: tuple[Frame, FirstFragment | None, Flow] | None = None  # what `flow` found last
 
     # --- where the packet is, and what it is --------------------------------------------------------------
 
@@ -122,7 +123,10 @@ class Walk:
 
     @property
     def flow(self) -> Flow:
-        return flow_of(self.frame, self.first)
+        known = self._flow
+        if known is None or known[0] is not self.frame or known[1] is not self.first:
+            known = self._flow = (self.frame, self.first, flow_of(self.frame, self.first))
+        return known[2]
 
     @property
     def hops(self) -> int:

@@ -13,6 +13,7 @@ from onehop.simulation.packet import (
     Frame,
     Icmp,
     Ip,
+    IpPacket,
     Ipv4,
     Ipv6,
     Sctp,
@@ -105,31 +106,37 @@ class Flow:
 
 def flow_of(frame: Frame, first: FirstFragment | None = None) -> Flow:
     """The flow of a frame. A later fragment takes what it does not say itself from its first."""
-    flow = Flow(frame.src, frame.dst, frame.ethertype, frame.vlans[0].id if frame.vlans else 0)
+    vlan = frame.vlans[0].id if frame.vlans else 0
     ip = frame.payload
     if not isinstance(ip, Ipv4 | Ipv6):
-        return flow
+        return Flow(frame.src, frame.dst, frame.ethertype, vlan)
+    src_port, dst_port, icmp = _ends(ip) if first is None else (first.src_port, first.dst_port, first.icmp)
     fragment = ip.fragment
-    flow = replace(
-        flow,
-        version=4 if isinstance(ip, Ipv4) else 6,
+    return Flow(
+        src_mac=frame.src,
+        dst_mac=frame.dst,
+        ethertype=frame.ethertype,
+        vlan=vlan,
+        version=ip.src.version,
         protocol=ip.protocol,
         src=ip.src,
         dst=ip.dst,
+        src_port=src_port,
+        dst_port=dst_port,
+        icmp=icmp,
+        flags=ip.payload.flags if isinstance(ip.payload, Tcp) else None,
         dscp=ip.dscp,
         fragment=None if fragment is None else "later" if fragment.offset else "first",
     )
-    if first is not None:
-        return replace(flow, src_port=first.src_port, dst_port=first.dst_port, icmp=first.icmp)
+
+
+def _ends(ip: IpPacket) -> tuple[int, int, tuple[int, int] | None]:
+    """The ports, or the id of an echo in place of both; and ICMP's type and code."""
     match ip.payload:
-        case Tcp(src, dst, flags):
-            return replace(flow, src_port=src, dst_port=dst, flags=flags)
-        case Udp(src, dst) | Sctp(src, dst):
-            return replace(flow, src_port=src, dst_port=dst)
-        case Icmp() as icmp:
-            flow = replace(flow, icmp=(icmp.type, icmp.code))
-            if flow.is_echo_request or flow.is_echo_reply:
-                flow = replace(flow, src_port=icmp.id, dst_port=icmp.id)
-            return flow
+        case Tcp(src, dst) | Udp(src, dst) | Sctp(src, dst):
+            return src, dst, None
+        case Icmp(type, code) as icmp:
+            echo = code == 0 and type in (ECHO_REQUEST[ip.protocol], ECHO_REPLY[ip.protocol])
+            return (icmp.id, icmp.id, (type, code)) if echo else (0, 0, (type, code))
         case _:
-            return flow
+            return 0, 0, None
