@@ -6,7 +6,8 @@
 
 At each of these places the lists are gone through in order. A rule that matches decides: `allow` ends all
 lists of the place, `drop` and `reject` the packet, `return` ends the list; `jump` goes through another list
-and comes back. What no rule decides goes on. `reject` is told to the sender by an ICMP error.
+and comes back. What no rule decides goes on. `reject` is told to the sender by an ICMP
+error, but for packets that may be replies: these go on to ask (see `connections`).
 
 **Matching.** All that a match gives must hold; what `invert` names must not. What a packet does not have
 never holds: ports of an ICMP packet, addresses of a frame that is not IP, an IPv6 address in an IPv4 prefix;

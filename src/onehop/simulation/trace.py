@@ -8,13 +8,17 @@ delivered at port db-1: tcp 10.0.1.5:4000 > 10.0.2.7:5432 SYN ttl=63
 
 from __future__ import annotations
 
+from typing import Any
+
 from onehop.model import Port
 from onehop.model.kinds import kind_of
 from onehop.model.view import View
 from onehop.model.vocabulary import Stage
-from onehop.simulation.packet import Malformed, parse
-from onehop.simulation.packet_text import describe
+from onehop.simulation.packet import Malformed, build, parse
+from onehop.simulation.packet_text import describe, read
+from onehop.simulation.state import State
 from onehop.simulation.verdict import Ask, Output, Verdict
+from onehop.simulation.walk import walk
 
 _SHORT = {"security-group": "group"}
 
@@ -48,6 +52,33 @@ def outcome(view: View, verdict: Verdict) -> list[str]:
         at = f" at {name_of(view, verdict.where)}" if verdict.where else ""
         lines.append(f"dropped{at}: {reason}")
     return lines or ["delivered to nobody: the network has no other members here"]
+
+
+def as_data(view: View, verdict: Verdict) -> dict[str, Any]:
+    """A trace as plain data, for the API."""
+    steps = [
+        {
+            "stage": s.stage.name.lower(),
+            "object": s.device,
+            "name": name_of(view, s.device),
+            "rule": s.rule,
+            "text": _named(view, s.text),
+        }
+        for s in verdict.steps
+    ]
+    return {
+        "steps": steps,
+        "outcome": outcome(view, verdict),
+        "delivered": [o.target for o in verdict.outputs],
+        "answered": bool(verdict.answers),
+        "drop": verdict.drop.name.lower() if verdict.drop is not None else None,
+        "where": verdict.where if verdict.drop is not None else None,
+    }
+
+
+def trace(view: View, port: Port, text: str) -> Verdict:
+    """What would become of a packet, with nothing sent before it. Raises BadPacketText."""
+    return walk(view, State(), port.id, build(read(view, port, text)))
 
 
 def _request(view: View, what: Ask, port: str, ip: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from onehop.simulation.packet import build
 from onehop.simulation.packet_text import BadPacketText, describe
 from onehop.simulation.pcap import BadCapture, frames
-from onehop.simulation.trace import outcome, render
+from onehop.simulation.trace import as_data, outcome, render, trace
 from tests.support.virtual import Virtual
 
 
@@ -94,6 +94,19 @@ def test_the_last_line_says_what_came_of_it(shop: Virtual, packet: str, last: st
 def test_bytes_that_are_no_packet_have_a_trace_too(shop: Virtual) -> None:
     verdict = shop.send("web-1", b"short")
     assert render(shop.view, verdict)[-1] == "dropped at port web/web-1: malformed"
+
+
+def test_a_trace_as_data_names_the_same_things(shop: Virtual) -> None:
+    data = as_data(shop.view, trace(shop.view, shop.port("bare"), "tcp 10.0.2.21:5432"))
+    assert (data["drop"], data["where"]) == ("security_group", shop.port("db-1").id)
+    assert data["delivered"] == [] and data["answered"] is False
+    assert data["steps"][0] == {
+        "stage": "ingress_port",
+        "object": shop.port("bare").id,
+        "name": "port web/bare",
+        "rule": None,
+        "text": "enters by port bare",
+    }
 
 
 # --- captures ---------------------------------------------------------------------------------------------
