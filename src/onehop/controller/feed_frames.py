@@ -25,6 +25,10 @@ class Frames:
             self._last = (wanted, list(deltas(revision, map(self._item, puts), removes)))
         return self._last[1]
 
+    def part(self, revision: int, puts: list[str], removes: list[str]) -> list[bytes]:
+        """The frames of a part of a delta that goes on."""
+        return list(deltas(revision, map(self._item, puts), removes, last=False))
+
     def _item(self, id: str) -> Raw:
         revision = self._cache.revision_of(id)
         known = self._encoded.get(id)

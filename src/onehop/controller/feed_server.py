@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
@@ -47,6 +48,7 @@ HELLO_WAIT = 10.0  # seconds for a host to say who it is
 STALL = 30.0  # seconds that a host may take no data
 MARK = 10.0  # seconds between marks of progress
 RECENT = 4096  # revisions of which it is known whom they concerned
+SLICE = 1000  # objects that are sent at a time, so that others get their turn
 MAX_HELD = 4_000_000  # objects that a host may say to hold
 
 log = structlog.get_logger()
@@ -257,25 +259,42 @@ class FeedServer:
         while True:
             await session.news.wait()
             session.news.clear()
-            frames = self._due(session)
-            for frame in frames:
-                async with asyncio.timeout(STALL):
-                    await session.channel.send(frame)
+            while session.synced and len(session.dirty) > SLICE:
+                await self._send(session, self._part(session))
+            await self._send(session, self._due(session))
+
+    async def _send(self, session: Session, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            async with asyncio.timeout(STALL):
+                await session.channel.send(frame)
+
+    def _part(self, session: Session) -> list[bytes]:
+        """Some of much. What changes before the rest has been sent is owed again."""
+        ids = list(itertools.islice(session.dirty, SLICE))
+        session.dirty.difference_update(ids)
+        session.parted = True
+        puts, removes = self._split(session.host, ids)
+        return self._frames.part(self.revision, puts, removes)
 
     def _due(self, session: Session) -> list[bytes]:
-        """Frames for all that a session is owed now."""
+        """All that a session is owed now: with it, the host has everything up to this revision."""
         if not session.synced:
             return []
         dirty, session.dirty = session.dirty, set()
         answers, session.answers = session.answers, []
         frames: list[bytes] = []
-        if dirty or session.marked < self.revision:
-            if dirty or session.marked < 0:
+        if dirty or session.marked < self.revision or session.parted:
+            if dirty or session.parted or session.marked < 0:
                 session.told = self.revision
-            session.marked = self.revision
-            puts = [id for id in sorted(dirty) if self._has(session.host, id)]
-            frames += self._frames.of(self.revision, puts, sorted(dirty.difference(puts)))
+            session.marked, session.parted = self.revision, False
+            frames += self._frames.of(self.revision, *self._split(session.host, sorted(dirty)))
         return frames + [encode(answer) for answer in answers]
+
+    def _split(self, host: str, ids: list[str]) -> tuple[list[str], list[str]]:
+        """What to send as it stands, and what to have forgotten."""
+        puts = [id for id in ids if self._has(host, id)]
+        kept = set(puts)
+        return puts, [id for id in ids if id not in kept]
 
     def _has(self, host: str, id: str) -> bool:
         return self._reach.follows(host, id) and self._cache.view.find(id) is not None

@@ -42,6 +42,7 @@ class Session:
         self.held: dict[str, int] = {}  # what the host said to hold, until it is synced
         self.buckets: frozenset[int] = frozenset()  # where it differs
         self.dirty: set[str] = set()
+        self.parted = False  # whether a part of a change was sent, and the rest not yet
         self.answers: list[Answer] = []
         self.told = 0  # the revision of what was sent last, marks left out
         self.marked = -1  # the revision sent last; none yet
@@ -70,7 +71,7 @@ class Session:
     @property
     def settled(self) -> bool:
         """Whether all that concerns the host is in effect there."""
-        return self.synced and not self.dirty and self.applied >= self.told
+        return self.synced and not self.dirty and not self.parted and self.applied >= self.told
 
     def learn(self, entries: Iterable[Learned]) -> set[str]:
         """Note what the host learned; the ports for which something changed."""

@@ -5,11 +5,13 @@ A bundle holds the nodes that its *roots* need (`needs`), with a count of what b
 contents of a bundle are only there while somebody follows it.
 
 Every step notes for the hosts concerned what they gained (+1) and lost (-1); a gain and a loss in one go
-cancel out. Work is proportional to the nodes that enter or leave, times the hosts that follow them.
+cancel out. Work is proportional to the nodes that enter or leave, times the hosts that follow them. When a
+host comes or goes altogether, nothing needs to be noted (`quietly`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from onehop.feed.needs import SHELL, Edge, Node, needs, object_of, roles
@@ -19,16 +21,15 @@ from onehop.model.view import View
 class Bundle:
     """Compared by identity."""
 
-    __slots__ = ("counts", "hosts", "parts", "roots")
+    __slots__ = ("counts", "hosts", "ids", "parts", "roots")
 
     def __init__(self) -> None:
         self.roots: dict[Node, int] = {}
         self.parts: dict[Bundle, int] = {}
         self.hosts: set[str] = set()
-        self.counts: dict[Node, int] = {}  # empty while nobody follows
-
-    def objects(self) -> set[str]:
-        return {object_of(node) for node in self.counts}
+        # Empty while nobody follows:
+        self.counts: dict[Node, int] = {}
+        self.ids: set[str] = set()  # of the objects that the nodes are about
 
 
 class Bundles:
@@ -40,6 +41,7 @@ class Bundles:
         self._follows: dict[str, dict[Bundle, int]] = {}  # host -> bundle -> by how many ways
         self._extra: dict[Node, set[Node]] = {}  # edges besides those that single objects give
         self._notes: dict[str, dict[str, int]] = {}
+        self._quiet = False
 
     # --- questions ----------------------------------------------------------------------------------
 
@@ -50,12 +52,21 @@ class Bundles:
         return set().union(*(bundle.hosts for bundle in self._holding.get(id, ())))
 
     def objects_of(self, host: str) -> set[str]:
-        return set().union(*(bundle.objects() for bundle in self._follows.get(host, ())))
+        return set().union(*(bundle.ids for bundle in self._follows.get(host, ())))
 
     def take_notes(self) -> dict[str, dict[str, int]]:
         """Host -> object -> +1 gained, -1 lost, 0 neither in the end; since last asked."""
         notes, self._notes = self._notes, {}
         return notes
+
+    @contextlib.contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Note nothing."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
 
     # --- following ----------------------------------------------------------------------------------
 
@@ -101,9 +112,10 @@ class Bundles:
     def _enter(self, host: str, bundle: Bundle) -> None:
         if not bundle.hosts:
             self._bring(bundle, list(bundle.roots))
-        for id in bundle.objects():
-            if not self.has(host, id):
-                self._note(host, id, 1)
+        if not self._quiet:
+            for id in bundle.ids:
+                if not self.has(host, id):
+                    self._note(host, id, 1)
         bundle.hosts.add(host)
         for part in list(bundle.parts):
             self.follow(host, part, 1)
@@ -112,13 +124,14 @@ class Bundles:
         for part in list(bundle.parts):
             self.follow(host, part, -1)
         bundle.hosts.discard(host)
-        objects = bundle.objects()
-        for id in objects:
+        if self._quiet and bundle.hosts:
+            return
+        for id in bundle.ids:
             if not self.has(host, id):
                 self._note(host, id, -1)
         if not bundle.hosts:
             bundle.counts = {}
-            for id in objects:
+            for id in list(bundle.ids):
                 self._no_longer_in(bundle, id)
 
     # --- contents -----------------------------------------------------------------------------------
@@ -179,15 +192,16 @@ class Bundles:
             nodes.extend(self._needs(node))
 
     def _now_in(self, bundle: Bundle, id: str) -> None:
-        holding = self._holding.setdefault(id, set())
-        if bundle in holding:
+        if id in bundle.ids:
             return
         for host in bundle.hosts:
             if not self.has(host, id):
                 self._note(host, id, 1)
-        holding.add(bundle)
+        bundle.ids.add(id)
+        self._holding.setdefault(id, set()).add(bundle)
 
     def _no_longer_in(self, bundle: Bundle, id: str) -> None:
+        bundle.ids.discard(id)
         holding = self._holding[id]
         holding.discard(bundle)
         if not holding:
@@ -197,5 +211,7 @@ class Bundles:
                 self._note(host, id, -1)
 
     def _note(self, host: str, id: str, gained: int) -> None:
+        if self._quiet:
+            return
         notes = self._notes.setdefault(host, {})
         notes[id] = notes.get(id, 0) + gained

@@ -69,8 +69,11 @@ def decode_object(kind: str, value: bytes | Raw) -> Object:
         raise BadFrame(f"{kind}: {error}") from error
 
 
-def deltas(revision: int, puts: Iterable[Raw], removes: Iterable[str]) -> Iterator[bytes]:
-    """One change as frames, none much larger than a chunk unless a single object is."""
+def deltas(
+    revision: int, puts: Iterable[Raw], removes: Iterable[str], *, last: bool = True
+) -> Iterator[bytes]:
+    """One change, or with `last` off a part of one, as frames: none much larger than a chunk, unless a
+    single object is."""
     batch: list[Raw] = []
     gone: list[str] = []
     size = 0
@@ -86,4 +89,5 @@ def deltas(revision: int, puts: Iterable[Raw], removes: Iterable[str]) -> Iterat
         if size > CHUNK:
             yield encode(Delta(revision, False, tuple(batch), tuple(gone)))
             batch, gone, size = [], [], 0
-    yield encode(Delta(revision, True, tuple(batch), tuple(gone)))
+    if last or batch or gone:
+        yield encode(Delta(revision, last, tuple(batch), tuple(gone)))

@@ -57,8 +57,7 @@ class Reach:
         self._own: dict[str, Bundle] = {}  # connected host -> what it follows for itself
         self._stands: dict[str, _Stand] = {}  # binding, or host and target of an ask -> where
         self._stands_of: dict[str, set[str]] = {}  # host -> its keys in the above
-        self._at: dict[str, dict[str, int]] = {}  # device -> host -> how many of its stands
-        self._gates: dict[str, dict[str, int]] = {}  # device -> host -> how many of its uplinks
+        self._at: dict[str, dict[str, _Stand]] = {}  # device -> the stands there, by their keys
         self._asks: dict[str, set[str]] = {}  # target -> hosts that asked for it
         self._asks_of: dict[str, set[str]] = {}
         self._uplinks: dict[str, str] = {}  # port -> router
@@ -92,23 +91,22 @@ class Reach:
         own = self._own[host] = Bundle()
         self._stands_of[host] = set()
         self._asks_of[host] = set()
-        self._bundles.root(own, host, 1)
-        self._bundles.follow(host, own, 1)
-        for id in list(self._view.referrers(host, "binding")):
-            self._settle_binding(id)
-        for target in asks:
-            self._ask(host, target)
-        self._bundles.take_notes()
+        with self._bundles.quietly():
+            self._bundles.root(own, host, 1)
+            self._bundles.follow(host, own, 1)
+            for id in list(self._view.referrers(host, "binding")):
+                self._settle_binding(id)
+            for target in asks:
+                self._ask(host, target)
 
     def disconnect(self, host: str) -> None:
-        own = self._own[host]
-        for key in list(self._stands_of[host]):
-            self._stand(key, None)
-        self._bundles.follow(host, own, -1)
+        with self._bundles.quietly():
+            for key in list(self._stands_of[host]):
+                self._stand(key, None)
+            self._bundles.follow(host, self._own[host], -1)
         for target in list(self._asks_of[host]):
             self._forget_ask(host, target)
         del self._own[host], self._stands_of[host], self._asks_of[host]
-        self._bundles.take_notes()
 
     def holdings(self, host: str) -> set[str]:
         """The ids of the objects that a connected host follows."""
@@ -362,10 +360,8 @@ class Reach:
         self._bundles.root(area.whole, device, sign)
         if area.boundary:
             self._bundles.root(area.shell, SHELL + device, sign)
-        for host, stands in self._at.get(device, {}).items():
-            self._bundles.include(self._own[host], _seen_from_inside(area), sign * stands)
-        for host, gates in self._gates.get(device, {}).items():
-            self._bundles.include(self._own[host], area.whole, sign * gates)
+        for stand in self._at.get(device, {}).values():
+            self._attach(stand, area, sign)
         for other in self._areas.joined(device).values():
             beyond = self._area_of(other)
             if beyond.boundary != area.boundary:
@@ -394,44 +390,40 @@ class Reach:
         was = self._stands.get(key)
         if was == now:
             return
+        if was is not None:
+            del self._stands[key]
+            self._stands_of[was.host].discard(key)
+            self._leave(key, was)
         if now is not None:
             self._stands[key] = now
             self._stands_of[now.host].add(key)
-            self._count_stand(now, 1)
-        else:
-            del self._stands[key]
-        if was is not None:
-            self._count_stand(was, -1)
-            if now is None or now.host != was.host:
-                self._stands_of[was.host].discard(key)
-            if was.device is not None:
-                self._drop_if_unused(was.device)
+            self._arrive(key, now)
 
-    def _count_stand(self, stand: _Stand, by: int) -> None:
+    def _arrive(self, key: str, stand: _Stand) -> None:
+        area = self._area_of(stand.device) if stand.device is not None else None
+        if stand.device is not None:
+            self._at.setdefault(stand.device, {})[key] = stand
+        self._attach(stand, area, 1)
+
+    def _leave(self, key: str, stand: _Stand) -> None:
+        area = self._area_of(stand.device) if stand.device is not None else None
+        self._attach(stand, area, -1)
+        if stand.device is not None:
+            at = self._at[stand.device]
+            del at[key]
+            if not at:
+                del self._at[stand.device]
+            self._drop_if_unused(stand.device)
+
+    def _attach(self, stand: _Stand, area: Area | None, by: int) -> None:
+        """What a host follows from where it stands. A zone has its ports; others come one by one."""
         own = self._own[stand.host]
-        if stand.port is not None:
+        if area is not None:
+            self._bundles.include(own, area.shell if area.boundary else area.whole, by)
+            if stand.gateway and area.boundary:
+                self._bundles.include(own, area.whole, by)
+        if stand.port is not None and (area is None or area.boundary):
             self._bundles.root(own, stand.port, by)
-        if stand.device is None:
-            return
-        area = self._area_of(stand.device)
-        _count(self._at, stand.device, stand.host, by)
-        self._bundles.include(own, _seen_from_inside(area), by)
-        if stand.gateway:
-            _count(self._gates, stand.device, stand.host, by)
-            self._bundles.include(own, area.whole, by)
-
-
-def _seen_from_inside(area: Area) -> Bundle:
-    return area.shell if area.boundary else area.whole
-
-
-def _count(counts: dict[str, dict[str, int]], device: str, host: str, by: int) -> None:
-    at = counts.setdefault(device, {})
-    at[host] = at.get(host, 0) + by
-    if not at[host]:
-        del at[host]
-    if not at:
-        del counts[device]
 
 
 __all__ = ["Delta", "Reach"]
