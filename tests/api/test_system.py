@@ -66,6 +66,23 @@ def test_paths_that_are_made_up_do_not_become_labels(admin: Api) -> None:
     assert "made-up" not in admin.call("GET", "/metrics").text
 
 
+def test_a_caller_that_does_not_take_the_type_of_the_reply_is_refused(admin: Api) -> None:
+    replies = {
+        "application/json": 200,
+        "application/*": 200,
+        "text/html, */*;q=0.8": 200,
+        "text/html": 406,
+        "*/*;q=0": 406,
+        "application/json;q=0.0, text/html": 406,
+        "": 406,
+    }
+    for accept, status in replies.items():
+        reply = admin.call("GET", "/v1/networks", headers={"Accept": accept})
+        assert reply.status_code == status, accept
+        if status == 406:
+            assert reply.json()["error"]["code"] == "not_acceptable"
+
+
 def test_errors_have_one_shape(admin: Api) -> None:
     replies: list[tuple[str, str, Json | None]] = [
         ("GET", "/nope", None),

@@ -15,7 +15,7 @@ from onehop.controller.access import Access
 from onehop.controller.actor import Actor
 from onehop.controller.answers import AnyRequest, answer
 from onehop.controller.auth import authenticate
-from onehop.controller.conditions import etag, idempotency_key, if_match
+from onehop.controller.conditions import check_accept, etag, idempotency_key, if_match
 from onehop.controller.decode import only_parameters, parameter, seconds
 from onehop.controller.engine import Done, Operation
 from onehop.controller.parts import Parts, parts
@@ -25,6 +25,7 @@ from onehop.controller.representation import Shown, shown
 from onehop.model import Kind, Object, kind_by_plural, kind_of
 from onehop.model.view import View
 
+JSON = "application/json"
 MAX_WAIT = 300.0
 
 
@@ -37,9 +38,12 @@ class Call:
     actor: Actor
 
     @classmethod
-    def of(cls, request: AnyRequest) -> Call:
+    def of(cls, request: AnyRequest, gives: str = JSON) -> Call:
+        """The call that a request is. `gives` is the type of the reply."""
         here = parts(request)
-        return cls(request, here, authenticate(request, here.cache.view))
+        actor = authenticate(request, here.cache.view)
+        check_accept(request, gives)
+        return cls(request, here, actor)
 
     @property
     def view(self) -> View:
@@ -73,9 +77,10 @@ class WriteCall(Call):
     wait: float | None
 
     @classmethod
-    def of(cls, request: AnyRequest) -> WriteCall:
+    def of(cls, request: AnyRequest, gives: str = JSON) -> WriteCall:
         here = parts(request)
         actor = authenticate(request, here.cache.view)
+        check_accept(request, gives)
         only_parameters(request, ("project", "wait"))
         return cls(
             request,

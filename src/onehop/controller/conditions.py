@@ -1,15 +1,29 @@
-"""The headers that make a request conditional or safe to repeat."""
+"""The headers that make a request conditional or safe to repeat, and that say what may be answered."""
 
 from __future__ import annotations
 
 import re
 
-from onehop.controller.answers import AnyRequest
+from onehop.controller.answers import AnyRequest, NotAcceptable
 from onehop.controller.refusals import Malformed, Stale
 from onehop.model import Problem
 
 _ETAG = re.compile(r'"([0-9]{1,18})"', re.ASCII)
+_ZERO = re.compile(r"q=0(\.0*)?")
 _KEY = re.compile(r"[!-~]{1,128}", re.ASCII)
+
+
+def check_accept(request: AnyRequest, gives: str) -> None:
+    """Refuse a caller that does not take the type of the reply."""
+    text = request.headers.get("accept")
+    if text is None or text == "*/*" or text == gives:
+        return
+    family = f"{gives.partition('/')[0]}/*"
+    for offer in text.split(","):
+        media, *parameters = (part.strip().lower() for part in offer.split(";"))
+        if media in (gives, family, "*/*") and not any(_ZERO.fullmatch(p) for p in parameters):
+            return
+    raise NotAcceptable(f"the reply is {gives}, which the Accept header leaves out")
 
 
 def etag(revision: int) -> str:

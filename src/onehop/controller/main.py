@@ -25,7 +25,7 @@ class Refused(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     _log(arguments.log_format, arguments.log_level)
     try:
         settings = settings_of(arguments)
@@ -83,11 +83,11 @@ def _told(error: OSError, arguments: argparse.Namespace) -> str:
     return f"{error.filename}: {error.strerror}; choose another directory with --state"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("onehop controller", description="Run a controller.")
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("onehop controller", description="Run a controller.")
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     default = "/var/lib/onehop" if os.geteuid() == 0 else f"{state}/onehop"
-    option = parser.add_argument
+    option = made.add_argument
     option(
         "--store",
         help="sqlite:///FILE, or etcd://HOST:PORT,... (default: a file in the state directory)",
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--insecure-http", action="store_true", help="no TLS; on loopback only")
     option("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
     option("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser
+    return made
 
 
 def _log(format: str, level: str) -> None:

@@ -61,7 +61,7 @@ class Apply(msgspec.Struct, forbid_unknown_fields=True):
 
 @post("/v1/apply")
 async def apply(request: AnyRequest) -> Stream:
-    call = Call.of(request)
+    call = Call.of(request, LINES)
     only_parameters(request, ("project",))
     wanted = convert(await body(request), Apply)
     job = _job(call, wanted)

@@ -51,7 +51,7 @@ async def health(request: AnyRequest) -> Response[bytes]:
 
 @get("/metrics")
 async def metrics(request: AnyRequest) -> Response[bytes]:
-    call = Call.of(request)
+    call = Call.of(request, "text/plain")
     require_reader(call.actor, "the controller's metrics")
     return Response(call.here.metrics.text(), media_type="text/plain; version=0.0.4")
 

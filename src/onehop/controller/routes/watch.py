@@ -32,6 +32,7 @@ from onehop.controller.refusals import Malformed
 from onehop.controller.representation import shown
 from onehop.model import KINDS, Kind, Object, Problem, kind_of
 
+EVENTS = "text/event-stream"
 KEEP_ALIVE = 15.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -55,7 +56,7 @@ class Wanted(NamedTuple):
 
 @get("/v1/watch")
 async def watch(request: AnyRequest) -> Stream:
-    call = Call.of(request)
+    call = Call.of(request, EVENTS)
     only_parameters(request, ("project", "kind", "revision"))
     kinds = frozenset(_kind(text).name for text in request.query_params.getall("kind", []))
     wanted = Wanted(call, call.actor, kinds, call.named_project())
@@ -65,7 +66,7 @@ async def watch(request: AnyRequest) -> Stream:
         revision = changes.newest
     if changes.after(revision) is None:
         raise Gone("changes since that revision have been forgotten; list again, and watch from there")
-    return Stream(_events(wanted, revision), media_type="text/event-stream", headers=HEADERS)
+    return Stream(_events(wanted, revision), media_type=EVENTS, headers=HEADERS)
 
 
 def _revision(request: AnyRequest) -> int | None:
@@ -147,7 +148,7 @@ PATHS = {
                 parameter_("kind", "Only these kinds.", {"type": "array", "items": {"enum": list(KINDS)}}),
                 parameter_("revision", "Everything after this revision.", {"type": "integer", "minimum": 0}),
             ],
-            reply_type="text/event-stream",
+            reply_type=EVENTS,
         )
     }
 }
