@@ -66,7 +66,8 @@ class Clouds:
         return next(n for n in self.cloud.view.all(Network) if n.name == name)
 
     def frame(self, text: str, at: str | None = None) -> Frame:
-        return sent(text, self.world, self.port(at or source_port(text)))
+        """A packet by its text, written in IPv4."""
+        return sent(in_family(text, self.family), self.world, self.port(at or source_port(text)))
 
     def send(self, text: str, at: str | None = None) -> Life:
         return self.cloud.send(self.port(at or source_port(text)).id, build(self.frame(text, at)))
