@@ -45,6 +45,7 @@ test: setup lint types ## everything: installs what it needs, then lint, types a
 bench-control: setup ## figures of the control plane, on SQLite and on etcd (under ten minutes)
 	$(BIN)/python -m bench.control
 
+.PHONY: docs
 docs: setup ## write the generated reference (docs/reference) and the CLI's description of the model
 	$(BIN)/python -m onehop.cli.describe
 	$(BIN)/python -m onehop.cli.reference

@@ -116,6 +116,7 @@ _QUESTIONS = (
         (Argument("packet", "Such as 'tcp 10.0.1.5:4000 > 10.0.2.7:80'.", required=False),),
         (
             Option("from", "The port that the packet comes from.", "PORT", dest="port", ref="port"),
+            Option("pcap", "Instead of a packet: those of this capture, one after the other.", "FILE"),
             Option("offline", "Ask this document rather than a controller.", "FILE"),
             *COMMON,
         ),
