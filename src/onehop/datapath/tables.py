@@ -132,7 +132,7 @@ TABLES: tuple[Table, ...] = (
     Table("ports", HASH, U32, Port, 65536, C, "Ports by key."),
     Table("networks", HASH, U32, Network, 16384, C, "Networks by key."),
     Table("routers", ARRAY, U32, Router, 4096, C, "Routers by id. All zeros: there is none."),
-    Table("hosts", ARRAY, U32, Host, 4096, C, "Other hosts by id. THIS_HOST is this one, and has no entry."),
+    Table("hosts", ARRAY, U32, Host, 4096, C, "Hosts by id; at THIS_HOST, this one's own address."),
     Table("peers", HASH, IP6, U32, 8192, C, "Hosts by underlay address; one may have several."),
     Table("interfaces", HASH, InterfaceKey, U32, 4096, C, "Ports by interface of this host."),
     # where things are

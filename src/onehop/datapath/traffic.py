@@ -49,7 +49,7 @@ class Record(Layout, frozen=True):
     tos: Annotated[U8, "of the opener's packets"]
     life: Annotated[Life, enumerated(Life, U8)]
     flags: Annotated[RecordFlag, enumerated(RecordFlag, U8)]
-    mtu: Annotated[U16, "least on the way"]
+    mtu: Annotated[U16, "largest IP packet that may come back"]
     zones: Annotated[U16, "how many of `crossed` count"]
     _1: ClassVar = pad(4)
     used: U64
@@ -97,7 +97,7 @@ class FlowKey(Layout, frozen=True):
     protocol: U8
     icmp_type: U8
     dscp: U8
-    _1: ClassVar = pad(1)
+    version: U8
 
 
 class Flow(Layout, frozen=True):
@@ -120,7 +120,7 @@ class Flow(Layout, frozen=True):
     ifindex: Annotated[U32, "to deliver to, if here"]
     flags: Annotated[U32, "FlowFlag"]
     _1: ClassVar = pad(4)
-    refreshed: Annotated[U64, "when its record or hint was last touched"]
+    made: Annotated[U64, "it holds for FLOW_LIFE, so that records and hints are touched now and then"]
 
 
 # --- limits, counters, events -----------------------------------------------------------------------------

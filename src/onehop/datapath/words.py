@@ -78,6 +78,7 @@ class RouteFlag(IntFlag):
 
 
 class RuleAction(IntEnum):
+    NONE = 0
     ALLOW = 1
     DROP = 2
     REJECT = 3
@@ -115,6 +116,7 @@ class MatchField(IntFlag):
 
 
 class Fragment(IntEnum):
+    NONE = 0
     ANY = 1
     FIRST = 2
     LATER = 3
@@ -140,6 +142,7 @@ class Life(IntEnum):
 
 class RecordFlag(IntFlag):
     VERSION6 = 1  # the tuple is of IPv6
+    JUDGED = 2  # the reply passes, as of the epochs in `crossed`
 
 
 class FlowKind(IntEnum):
@@ -188,6 +191,7 @@ class EventKind(IntEnum):
 class Action(IntEnum):
     """What became of a packet."""
 
+    NONE = 0
     DROPPED = 1
     DELIVERED = 2  # to a port of this host
     SENT = 3  # through the tunnel
@@ -200,6 +204,7 @@ class Action(IntEnum):
 class Copy(IntEnum):
     """What became of one copy of a flooded frame."""
 
+    NONE = 0
     DELIVERED = 1  # to a port of this host
     SENT = 2  # to a host
     DROPPED = 3

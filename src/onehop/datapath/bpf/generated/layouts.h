@@ -356,7 +356,7 @@ struct record {
 	__u8 tos; /* of the opener's packets */
 	__u8 life;
 	__u8 flags;
-	__u16 mtu; /* least on the way */
+	__u16 mtu; /* largest IP packet that may come back */
 	__u16 zones; /* how many of `crossed` count */
 	__u8 _1[4];
 	__u64 used;
@@ -433,7 +433,7 @@ struct flow_key {
 	__u8 protocol;
 	__u8 icmp_type;
 	__u8 dscp;
-	__u8 _1[1];
+	__u8 version;
 };
 _Static_assert(sizeof(struct flow_key) == 44, "flow_key: size");
 _Static_assert(__builtin_offsetof(struct flow_key, place) == 0, "flow_key.place");
@@ -444,7 +444,7 @@ _Static_assert(__builtin_offsetof(struct flow_key, dst_port) == 38, "flow_key.ds
 _Static_assert(__builtin_offsetof(struct flow_key, protocol) == 40, "flow_key.protocol");
 _Static_assert(__builtin_offsetof(struct flow_key, icmp_type) == 41, "flow_key.icmp_type");
 _Static_assert(__builtin_offsetof(struct flow_key, dscp) == 42, "flow_key.dscp");
-_Static_assert(__builtin_offsetof(struct flow_key, _1) == 43, "flow_key._1");
+_Static_assert(__builtin_offsetof(struct flow_key, version) == 43, "flow_key.version");
 
 /* What was decided about a flow. It holds while the epochs are those in `crossed`. */
 struct flow {
@@ -465,7 +465,7 @@ struct flow {
 	__u32 ifindex; /* to deliver to, if here */
 	__u32 flags; /* FlowFlag */
 	__u8 _1[4];
-	__u64 refreshed; /* when its record or hint was last touched */
+	__u64 made; /* it holds for FLOW_LIFE, so that records and hints are touched now and then */
 };
 _Static_assert(sizeof(struct flow) == 96, "flow: size");
 _Static_assert(__builtin_offsetof(struct flow, crossed) == 0, "flow.crossed");
@@ -485,7 +485,7 @@ _Static_assert(__builtin_offsetof(struct flow, host) == 72, "flow.host");
 _Static_assert(__builtin_offsetof(struct flow, ifindex) == 76, "flow.ifindex");
 _Static_assert(__builtin_offsetof(struct flow, flags) == 80, "flow.flags");
 _Static_assert(__builtin_offsetof(struct flow, _1) == 84, "flow._1");
-_Static_assert(__builtin_offsetof(struct flow, refreshed) == 88, "flow.refreshed");
+_Static_assert(__builtin_offsetof(struct flow, made) == 88, "flow.made");
 
 /* What a port may use so much of. */
 struct budget_key {

@@ -28,7 +28,7 @@ struct {
 	__type(value, struct router);
 } routers SEC(".maps");
 
-/* Other hosts by id. THIS_HOST is this one, and has no entry. */
+/* Hosts by id; at THIS_HOST, this one's own address. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 4096);

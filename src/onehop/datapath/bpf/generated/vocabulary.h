@@ -147,6 +147,7 @@ enum route_flag {
 };
 
 enum rule_action {
+	RULE_ACTION_NONE = 0,
 	RULE_ACTION_ALLOW = 1,
 	RULE_ACTION_DROP = 2,
 	RULE_ACTION_REJECT = 3,
@@ -184,6 +185,7 @@ enum match_field {
 };
 
 enum fragment {
+	FRAGMENT_NONE = 0,
 	FRAGMENT_ANY = 1,
 	FRAGMENT_FIRST = 2,
 	FRAGMENT_LATER = 3,
@@ -208,6 +210,7 @@ enum life {
 
 enum record_flag {
 	RECORD_FLAG_VERSION6 = 1,
+	RECORD_FLAG_JUDGED = 2,
 };
 
 /* What a cached flow is to connections, and so what has to be touched now and then. */
@@ -252,6 +255,7 @@ enum event_kind {
 
 /* What became of a packet. */
 enum action {
+	ACTION_NONE = 0,
 	ACTION_DROPPED = 1,
 	ACTION_DELIVERED = 2,
 	ACTION_SENT = 3,
@@ -264,6 +268,7 @@ enum action {
 
 /* What became of one copy of a flooded frame. */
 enum copy {
+	COPY_NONE = 0,
 	COPY_DELIVERED = 1,
 	COPY_SENT = 2,
 	COPY_DROPPED = 3,

@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The entry points. A packet that the flow cache does not know goes on by tail call, with a stack of its own:
+ *
+ *    from_port ──────┬─ hit ─► out
+ *    inject ─────────┴─ miss ─► simulate ─┬─► out          out: to an interface of this host, or in a tunnel
+ *                                         ├─► copies ─► flood
+ *    from_underlay ──┬─ hit ─► out        └─► answers ─► back
+ *                    └─ miss ─► receive ─► the same
+ *
+ * What the next program needs to know travels in skb->cb, and in the walk.
+ */
+#include "flood.h"
+
+enum step {
+	STEP_SIMULATE,
+	STEP_RECEIVE,
+	STEP_COPIES,
+	STEP_ANSWERS,
+};
+
+/* skb->cb */
+enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_WALK };
+#define CB_SOURCE CB_PLACE /* from the tunnel, the place is PLACE_TUNNEL | port */
+#define WALK_INDEX 3
+#define AT_INGRESS 16 /* in CB_WALK: redirect_peer works */
+
+int simulate(struct __sk_buff *skb);
+int receive(struct __sk_buff *skb);
+int copies(struct __sk_buff *skb);
+int answers(struct __sk_buff *skb);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 4);
+	__uint(key_size, sizeof(__u32));
+	__array(values, int(void *));
+} steps SEC(".maps") = {
+	.values = {
+		[STEP_SIMULATE] = (void *)&simulate,
+		[STEP_RECEIVE] = (void *)&receive,
+		[STEP_COPIES] = (void *)&copies,
+		[STEP_ANSWERS] = (void *)&answers,
+	},
+};
+
+/* --- how a packet ends -------------------------------------------------------------------------------- */
+
+inline_ struct verdict *verdict_at(void)
+{
+	__u32 zero = 0;
+
+	return explain ? bpf_map_lookup_elem(&verdicts, &zero) : 0;
+}
+
+inline_ void tell_verdict(const struct walk *w, __u8 action)
+{
+	struct verdict *v = verdict_at();
+
+	if (!v || w->index > 1)
+		return;
+	v->action = action;
+	v->drop = w->drop;
+	v->stage = w->drop || w->answer ? w->stage : 0;
+	v->refused = w->tunnel & TUNNEL_FLAG_ASK ? w->refused : 0;
+	v->tunnel = w->tunnel;
+	v->hit = 0;
+	v->target = w->target;
+	v->source = w->origin;
+	v->host = w->host == THIS_HOST ? 0 : w->host;
+	v->rule = w->rule;
+	if (action != ACTION_FLOODED)
+		v->copies = 0;
+}
+
+inline_ int refused(__u32 port, __u32 reason, __u32 bytes)
+{
+	struct verdict *v = verdict_at();
+
+	count(port, reason, bytes);
+	if (v) {
+		__builtin_memset(v, 0, __builtin_offsetof(struct verdict, copied));
+		v->action = ACTION_DROPPED;
+		v->drop = reason;
+		v->stage = STAGE_UNDERLAY;
+		v->source = port;
+	}
+	return TC_ACT_SHOT;
+}
+
+inline_ int passed(void)
+{
+	struct verdict *v = verdict_at();
+
+	if (v) {
+		__builtin_memset(v, 0, __builtin_offsetof(struct verdict, copied));
+		v->action = ACTION_PASSED;
+	}
+	return NEXT;
+}
+
+inline_ int dropped(struct __sk_buff *skb, struct walk *w)
+{
+	if (w->refused && !(w->tunnel & TUNNEL_FLAG_ASK)) {
+		w->drop = w->refused;
+		w->stage = w->refused_stage;
+		w->rule = w->refused_rule;
+	}
+	count(w->origin, w->drop, skb->len);
+	tell_verdict(w, w->answer ? ACTION_ANSWERED : ACTION_DROPPED);
+	if (w->answer)
+		bpf_tail_call(skb, &steps, STEP_ANSWERS);
+	return TC_ACT_SHOT;
+}
+
+/* --- out ---------------------------------------------------------------------------------------------- */
+
+/* To w->target here, or on w->host. */
+stage_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_ingress)
+{
+	struct flow flow = {};
+	int result;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	fill_flow(w, &flow);
+	keep_flow(w, &flow, place);
+	if (pull_headers(skb, ETH + 40))
+		return TC_ACT_SHOT;
+	tell_verdict(w, flow.flags & FLOW_FLAG_LOCAL ? ACTION_DELIVERED : ACTION_SENT);
+	if (flow.flags & FLOW_FLAG_LOCAL)
+		result = deliver_to(skb, &flow, at_ingress);
+	else
+		result = send_to(skb, &flow);
+	return result;
+}
+
+/* What was sent to a port of this host, as if it had come through a tunnel. */
+inline_ int arrive_here(struct __sk_buff *skb, struct walk *w)
+{
+	int end;
+
+	if (w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)) {
+		__builtin_memset(&w->record, 0, sizeof(w->record));
+		end = reply(skb, w);
+	} else {
+		end = arrive(w, place_of(w->target, &w->out));
+	}
+	if (end == OUTPUT && !w->out.ifindex)
+		end = drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
+	return end;
+}
+
+/* Where the target is. */
+stage_ int locate(struct walk *w)
+{
+	struct port *port;
+
+	if (!w)
+		return DROPPED;
+	port = bpf_map_lookup_elem(&ports, &w->target);
+	if (!port)
+		return drop(w, STAGE_EGRESS_PORT, DROP_NOT_FOLLOWED);
+	w->out = *port;
+	w->out_key = w->target;
+	cross_zone(w, port->zone);
+	w->host = port->host;
+	return w->host ? OUTPUT : drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
+}
+
+/* --- from a port -------------------------------------------------------------------------------------- */
+
+inline_ int ask(struct walk *w)
+{
+	if (!may_spend(w->origin, BUDGET_ASK))
+		return DROPPED;
+	w->tunnel = TUNNEL_FLAG_ASK;
+	w->no_cache = 1;
+	w->hops = 0;
+	copy_macs(w->packet.macs, w->near_macs); /* it goes as it came */
+	return OUTPUT;
+}
+
+/* Of a packet that a machine sends: the stages, in the order of the specification. */
+stage_ int send(struct __sk_buff *skb, struct walk *w)
+{
+	__u32 hint;
+	int end;
+
+	if (!w)
+		return DROPPED;
+	end = enter(w, w->origin);
+	w->quota = w->in.quota ? w->in.quota : quota;
+	if (!end)
+		end = checks(skb, w);
+	if (end)
+		return end;
+	classify(skb, w);
+	own_record(w);
+	hint = hinted(w);
+	if (hint && !w->has_record)
+		return send_back(w, hint);
+	end = admit(skb, w);
+	if (end == DROPPED || (end == REACHED && w->refused)) {
+		if (hint) {
+			w->hops = 0;
+			w->refused = 0;
+			copy_macs(w->packet.macs, w->near_macs);
+			return send_back(w, hint);
+		}
+		return end == REACHED ? ask(w) : DROPPED;
+	}
+	return end == REACHED ? OUTPUT : end;
+}
+
+/* A frame that a router sends out of one of its ports, such as an ARP request. */
+stage_ int emit(struct __sk_buff *skb, struct walk *w)
+{
+	int end;
+
+	if (!w)
+		return DROPPED;
+	end = enter(w, w->origin);
+	if (!end)
+		end = leave_by(w, w->origin);
+	w->hops = 0;
+	if (end)
+		return end;
+	classify(skb, w);
+	end = leave(skb, w);
+	if (!end)
+		end = cross(skb, w);
+	return end == REACHED ? OUTPUT : end;
+}
+
+/* Answers that do not end the packet: it is asked about, too. */
+inline_ int ask_and_answer(struct __sk_buff *skb, struct walk *w)
+{
+	send_clone(skb, w->host, w->origin, w->target, TUNNEL_FLAG_ASK);
+	w->drop = w->refused;
+	w->stage = w->refused_stage;
+	tell_verdict(w, ACTION_ANSWERED);
+	bpf_tail_call(skb, &steps, STEP_ANSWERS);
+	return TC_ACT_SHOT;
+}
+
+inline_ int conclude(struct __sk_buff *skb, struct walk *w, int end)
+{
+	switch (end) {
+	case SPREAD:
+		bpf_tail_call(skb, &steps, STEP_COPIES);
+		return TC_ACT_SHOT;
+	case ANSWERED:
+		tell_verdict(w, ACTION_ANSWERED);
+		bpf_tail_call(skb, &steps, STEP_ANSWERS);
+		return TC_ACT_SHOT;
+	case LEFT:
+		tell_verdict(w, ACTION_SLOW_PATH);
+		return TC_ACT_SHOT;
+	}
+	return dropped(skb, w);
+}
+
+inline_ int begin(struct __sk_buff *skb, struct walk *w)
+{
+	int bad = parse(skb, w);
+
+	if (bad)
+		return drop(w, STAGE_INGRESS_PORT, bad);
+	if (is_discovery(&w->packet) && !w->packet.fragment &&
+	    (w->packet.icmp_type == SOLICITATION || w->packet.icmp_type == ADVERTISEMENT))
+		parse_discovery(skb, w);
+	return GO;
+}
+
+SEC("tc") int simulate(struct __sk_buff *skb)
+{
+	__u32 place = skb->cb[CB_PLACE];
+	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
+	struct walk *w = walk_at(0);
+	struct port *port;
+	int end;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	reset(w, 0);
+	w->origin = skb->cb[CB_PORT];
+	port = bpf_map_lookup_elem(&ports, &w->origin);
+	end = begin(skb, w);
+	if (!end)
+		end = port && port->flags & PORT_FLAG_ON_ROUTER && port->peer ? emit(skb, w) : send(skb, w);
+	if (end == OUTPUT)
+		end = locate(w);
+	if (end == OUTPUT && w->answer && w->tunnel & TUNNEL_FLAG_ASK)
+		return ask_and_answer(skb, w);
+	if (end == OUTPUT && w->host == THIS_HOST)
+		end = arrive_here(skb, w);
+	return end == OUTPUT ? put_out(skb, w, place, at_ingress) : conclude(skb, w, end);
+}
+
+/* A frame with a tag belongs to the port of that tag on the interface, or is a tagged frame of the port without. */
+inline_ __u32 port_at(struct __sk_buff *skb, __u32 *place)
+{
+	struct interface_key key = { .ifindex = skb->ifindex };
+	__u32 *port;
+
+	if (skb->vlan_present) {
+		key.vlan = skb->vlan_tci & 0xfff;
+		port = key.vlan ? bpf_map_lookup_elem(&interfaces, &key) : 0;
+		if (port) {
+			*place = PLACE_PORT | *port;
+			return bpf_skb_vlan_pop(skb) ? 0 : *port;
+		}
+		key.vlan = 0;
+	}
+	port = bpf_map_lookup_elem(&interfaces, &key);
+	return port ? *port : 0;
+}
+
+inline_ int out_by(struct __sk_buff *skb, const struct flow *f, bool at_ingress)
+{
+	struct verdict *v = verdict_at();
+
+	if (v) {
+		__builtin_memset(v, 0, __builtin_offsetof(struct verdict, copied));
+		v->action = f->flags & FLOW_FLAG_LOCAL ? ACTION_DELIVERED : ACTION_SENT;
+		v->tunnel = f->tunnel;
+		v->hit = 1;
+		v->target = f->target;
+		v->source = f->source;
+		v->host = f->flags & FLOW_FLAG_LOCAL ? 0 : f->host;
+	}
+	return f->flags & FLOW_FLAG_LOCAL ? deliver_to(skb, f, at_ingress) : send_to(skb, f);
+}
+
+/* What a machine sends: at the ingress of its interface. */
+SEC("tc") int from_port(struct __sk_buff *skb)
+{
+	struct flow_key key = { .place = skb->ifindex };
+	struct glance g = {};
+	struct flow *f;
+	__u32 port;
+
+	if (!skb->vlan_present) {
+		f = find_flow(skb, &key, &g);
+		if (f)
+			return out_by(skb, f, true);
+	}
+	port = port_at(skb, &key.place);
+	if (!port)
+		return passed();
+	if (key.place & PLACE_PORT) {
+		struct flow_key tagged = { .place = key.place };
+
+		f = find_flow(skb, &tagged, &g);
+		if (f)
+			return out_by(skb, f, true);
+	}
+	skb->cb[CB_PORT] = port;
+	skb->cb[CB_PLACE] = key.place;
+	skb->cb[CB_WALK] = AT_INGRESS;
+	bpf_tail_call(skb, &steps, STEP_SIMULATE);
+	return refused(port, DROP_INTERNAL, skb->len);
+}
+
+/* At the egress of the injection device: clones to send on, and what the agent sends as the port skb->mark. */
+SEC("tc") int inject(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct job *job = bpf_map_lookup_elem(&jobs, &zero);
+
+	if (job && job->active) {
+		struct flow flow = { .host = job->host, .source = job->source, .target = job->target };
+
+		job->active = 0;
+		flow.tunnel = job->tunnel;
+		if (pull_headers(skb, ETH + 40))
+			return TC_ACT_SHOT;
+		if (job->host != THIS_HOST)
+			return send_to(skb, &flow);
+		skb->cb[CB_PORT] = job->target;
+		skb->cb[CB_SOURCE] = job->source;
+		skb->cb[CB_TUNNEL] = job->tunnel;
+		skb->cb[CB_HOST] = THIS_HOST;
+		skb->cb[CB_WALK] = 2;
+		bpf_tail_call(skb, &steps, STEP_RECEIVE);
+		return TC_ACT_SHOT;
+	}
+	if (!skb->mark)
+		return TC_ACT_SHOT;
+	skb->cb[CB_PORT] = skb->mark;
+	skb->cb[CB_PLACE] = PLACE_PORT | skb->mark;
+	skb->cb[CB_WALK] = 0;
+	skb->mark = 0;
+	bpf_tail_call(skb, &steps, STEP_SIMULATE);
+	return TC_ACT_SHOT;
+}
+
+/* --- from the underlay -------------------------------------------------------------------------------- */
+
+inline_ bool is_ours(const struct in6_addr *to)
+{
+	__u32 this = THIS_HOST, *id;
+	struct host *host = bpf_map_lookup_elem(&hosts, &this);
+
+	if (host && same_address(&host->address, to))
+		return true;
+	id = bpf_map_lookup_elem(&peers, to);
+	return id && *id == THIS_HOST;
+}
+
+/* Whether a cached flow comes from where it has to. */
+inline_ bool comes_from(const struct flow *f, const struct arrival *a)
+{
+	__u32 id = f->host;
+	struct host *host = bpf_map_lookup_elem(&hosts, &id);
+
+	return host && !(host->flags & HOST_FLAG_FENCED) && same_address(&host->address, &a->from) &&
+	       f->source == a->source && !((f->tunnel ^ a->flags) & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)) &&
+	       (f->tunnel & TUNNEL_FLAG_LEARN || !(a->flags & TUNNEL_FLAG_LEARN));
+}
+
+/* The host that a packet comes from; negative with the reason if it is not to be believed. */
+inline_ int believed(const struct arrival *a)
+{
+	__u32 *id = bpf_map_lookup_elem(&peers, &a->from), host;
+	struct host *peer;
+	struct port *source;
+
+	if (!id || *id == THIS_HOST)
+		return -DROP_UNKNOWN_PEER;
+	host = *id;
+	peer = bpf_map_lookup_elem(&hosts, &host);
+	if (!peer)
+		return -DROP_UNKNOWN_PEER;
+	if (peer->flags & HOST_FLAG_FENCED)
+		return -DROP_FENCED;
+	source = bpf_map_lookup_elem(&ports, &a->source);
+	if (!source)
+		return -DROP_NOT_FOLLOWED;
+	return source->host == host ? (int)host : -DROP_FORGED_SOURCE;
+}
+
+/* At the ingress of an underlay interface. */
+SEC("tc") int from_underlay(struct __sk_buff *skb)
+{
+	struct flow_key key = {};
+	struct arrival a = {};
+	struct glance g = {};
+	struct flow *f;
+	int host;
+
+	if (skb->vlan_present || pull_headers(skb, sizeof(struct outer6)) || !read_outer(skb, &a) || !is_ours(&a.to))
+		return passed();
+	if (decap(skb, &a))
+		return refused(0, DROP_MALFORMED, skb->len);
+	key.place = PLACE_TUNNEL | a.target;
+	if (!(a.flags & TUNNEL_FLAG_FLOOD)) {
+		f = find_flow(skb, &key, &g);
+		if (f && comes_from(f, &a))
+			return out_by(skb, f, true);
+	}
+	host = believed(&a);
+	if (host < 0)
+		return refused(host == -DROP_UNKNOWN_PEER ? 0 : a.source, -host, skb->len);
+	skb->cb[CB_PORT] = a.target;
+	skb->cb[CB_SOURCE] = a.source;
+	skb->cb[CB_TUNNEL] = a.flags;
+	skb->cb[CB_HOST] = host;
+	skb->cb[CB_WALK] = AT_INGRESS;
+	bpf_tail_call(skb, &steps, STEP_RECEIVE);
+	return refused(a.source, DROP_INTERNAL, skb->len);
+}
+
+/* A tunnel packet for a port of this host, or for the members of a network. */
+inline_ int take(struct __sk_buff *skb, struct walk *w)
+{
+	int end = follow(w);
+
+	if (end)
+		return end;
+	classify(skb, w);
+	w->may_reply = 0;
+	if (w->tunnel & TUNNEL_FLAG_FLOOD)
+		return SPREAD;
+	end = locate(w);
+	if (w->out.host != THIS_HOST)
+		return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
+	return end == OUTPUT ? arrive_here(skb, w) : end;
+}
+
+SEC("tc") int receive(struct __sk_buff *skb)
+{
+	__u32 index = skb->cb[CB_WALK] & WALK_INDEX, host = skb->cb[CB_HOST];
+	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
+	struct walk *w = walk_at(index);
+	int end;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	reset(w, index);
+	w->target = skb->cb[CB_PORT];
+	w->origin = skb->cb[CB_SOURCE];
+	w->tunnel = skb->cb[CB_TUNNEL] & 15;
+	w->host = host;
+	end = begin(skb, w);
+	if (!end)
+		end = take(skb, w);
+	if (end != OUTPUT)
+		return conclude(skb, w, end);
+	w->host = host; /* an entry of the cache says whom it must come from */
+	if (host == THIS_HOST)
+		w->no_cache = 1;
+	return put_out(skb, w, PLACE_TUNNEL | w->target, at_ingress);
+}
+
+/* --- copies and answers ------------------------------------------------------------------------------- */
+
+SEC("tc") int copies(struct __sk_buff *skb)
+{
+	struct walk *w = walk_at(skb->cb[CB_WALK] & WALK_INDEX);
+	__u32 from_here = !w || w->host == 0;
+	struct verdict *v = verdict_at();
+	int end;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	if (w->hops && !pull_headers(skb, ETH + 40)) {
+		struct flow flow = { .hops = w->hops };
+
+		lower_ttl_by(skb, flow.hops);
+	}
+	bpf_skb_store_bytes(skb, 0, w->packet.macs, 12, 0);
+	if (v)
+		v->copies = 0;
+	end = flood(skb, w, v, from_here);
+	if (end == DROPPED)
+		return dropped(skb, w);
+	w->drop = 0;
+	tell_verdict(w, ACTION_FLOODED);
+	return TC_ACT_SHOT;
+}
+
+/* Back to the port that sent the packet, wherever that is. */
+SEC("tc") int answers(struct __sk_buff *skb)
+{
+	struct walk *w = walk_at(skb->cb[CB_WALK] & WALK_INDEX);
+	struct flow flow = {};
+	struct port *port;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	port = bpf_map_lookup_elem(&ports, &w->origin);
+	if (!port || build_answer(skb, w))
+		return TC_ACT_SHOT;
+	flow.target = w->origin;
+	flow.source = w->target;
+	flow.host = port->host;
+	flow.ifindex = port->ifindex;
+	flow.vlan = port->vlan;
+	if (port->host == THIS_HOST)
+		return flow.ifindex ? deliver_to(skb, &flow, false) : TC_ACT_SHOT;
+	return send_to(skb, &flow);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

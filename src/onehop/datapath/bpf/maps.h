@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The tables, and what is configured when the programs are loaded. */
+#pragma once
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "generated/tables.h"
+#include "generated/vocabulary.h"
+
+#define inline_ static __always_inline
+#define stage_ __noinline /* a function of its own to the verifier, which checks it once */
+
+const volatile __u32 udp_port = 4789;
+const volatile __u32 inject_ifindex = 0; /* the device whose egress runs `inject` */
+const volatile __u8 explain = 0; /* write `verdicts` */
+const volatile __u8 decap_l3 = 1; /* adjust_room knows BPF_F_ADJ_ROOM_DECAP_L3_*: Linux 6.3 */
+const volatile __u32 quota = 65536; /* connections of a port that says nothing else */
+
+/* Tokens per second, and at most, by enum budget. */
+const volatile __u32 budget_rate[5] = { 0, 100, 1000, 1000, 100 };
+const volatile __u32 budget_burst[5] = { 0, 200, 2000, 2000, 200 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+#define SECOND 1000000000ULL
+#define FLOW_LIFE SECOND
+#define HINT_LIFE (300 * SECOND)
+#define FRAGMENT_LIFE (30 * SECOND)
+#define NEIGHBOUR_LIFE (300 * SECOND)
+#define PENDING_LIFE SECOND
+
+inline_ __u64 now(void)
+{
+	return bpf_ktime_get_coarse_ns();
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Of stage CONNECTIONS: what arrives at a port from elsewhere, and what its owner does with a reply. */
+#pragma once
+#include "egress_port.h"
+
+/* A packet such as the opener sends. */
+inline_ void as_opener(struct walk *q, const struct tuple_key *near, const struct record *record)
+{
+	struct packet *p = &q->packet;
+
+	q->origin = near->port;
+	q->probe = q->has_record = q->has_tuple = 1;
+	q->record = *record;
+	copy_macs(q->near_macs, record->near_dst);
+	copy_macs(p->macs, record->near_dst);
+	p->src = near->src;
+	p->dst = near->dst;
+	p->src_port = near->src_port;
+	p->dst_port = near->dst_port;
+	p->protocol = near->protocol;
+	p->tos = record->tos;
+	p->ttl = 64;
+	p->version = record->flags & RECORD_FLAG_VERSION6 ? 6 : 4;
+	p->ethertype = p->version == 6 ? P_IPV6 : P_IP;
+	if (p->protocol == TCP) {
+		p->tcp_flags = TCP_ACK;
+		p->knows = KNOWS_TCP;
+	} else if (is_icmp(p)) {
+		p->icmp_type = p->version == 6 ? 128 : 8;
+		p->knows = KNOWS_ICMP;
+	}
+}
+
+/* Ask whether the connection would still pass, and what lists say to the reply; walk q is the opener's. */
+stage_ int probe(struct __sk_buff *skb, struct walk *w, struct walk *q)
+{
+	int end;
+
+	if (!w || !q)
+		return DROPPED;
+	reset(q, w->index + 1);
+	as_opener(q, &w->near, &w->record);
+	end = enter(q, w->near.port);
+	if (!end)
+		end = checks(skb, q);
+	if (!end)
+		end = admit(skb, q);
+	if (end == REACHED && q->target == w->record.far_port) {
+		end = judge_reply(skb, q);
+		if (!end)
+			return GO;
+	} else if (end != DROPPED) {
+		return drop(w, STAGE_CONNECTIONS, DROP_CONNECTION_ENDED);
+	}
+	w->drop = q->drop;
+	w->stage = q->stage;
+	w->rule = q->rule;
+	return DROPPED;
+}
+
+/* The nth router that a reply meets, from 1, or the last; 0 if there is none. */
+inline_ struct visit *router_back(struct walk *q, __u32 n)
+{
+	if (!q->hops)
+		return 0;
+	n = n > q->hops ? 0 : q->hops - n;
+	return &q->visits[q->router_at[n & (MAX_DEVICES - 1)] & (MAX_DEVICES - 1)];
+}
+
+inline_ void face(struct walk *w, struct visit *router)
+{
+	if (!router || !address_of(router->out_port, w->packet.version, &w->answer_src))
+		w->answer_src = w->packet.dst;
+}
+
+/* What the routers and the network on the way back would do to a reply: TTL, and size. */
+stage_ int last_hops(struct walk *w, struct walk *q)
+{
+	struct packet *p;
+	__u16 mtu;
+
+	if (!w || !q)
+		return DROPPED;
+	p = &w->packet;
+	mtu = q->visits[0].is_router ? 0 : q->visits[0].mtu;
+	if (q->hops && p->ttl <= q->hops) {
+		face(w, router_back(q, p->ttl ? p->ttl : 1));
+		tell_from(w, ERROR_TTL_EXPIRED, 0);
+		return drop(w, STAGE_ROUTER, DROP_TTL_EXPIRED);
+	}
+	if (mtu && p->segment > mtu) {
+		face(w, router_back(q, MAX_DEVICES));
+		tell_from(w, ERROR_TOO_BIG, mtu);
+		return drop(w, STAGE_ROUTER, DROP_TOO_BIG);
+	}
+	return GO;
+}
+
+stage_ int refresh(struct walk *w, const struct walk *q)
+{
+	struct record *record;
+	struct tuple_key near;
+
+	if (!w || !q)
+		return 0;
+	near = w->near;
+	record = bpf_map_lookup_elem(&records, &near);
+	if (!record)
+		return 0;
+	record->hops = q->hops;
+	record->mtu = q->visits[0].is_router ? 0 : q->visits[0].mtu;
+	record->zones = q->zones;
+	for (int i = 0; i < MAX_ZONES; i++)
+		record->crossed[i] = q->crossed[i];
+	if (!q->no_cache)
+		record->flags |= RECORD_FLAG_JUDGED;
+	w->record = *record;
+	w->no_cache |= q->no_cache;
+	return 0;
+}
+
+inline_ bool needs_probe(const struct walk *w)
+{
+	const struct record *r = &w->record;
+
+	return !(r->flags & RECORD_FLAG_JUDGED) || !is_current(r) || (r->hops && w->packet.ttl <= r->hops) ||
+	       (r->mtu && w->packet.segment > r->mtu);
+}
+
+stage_ int find_claimed(struct walk *w)
+{
+	struct tuple_key near = {};
+	struct record *record;
+
+	if (!w)
+		return DROPPED;
+	record = claimed(w, &near);
+	if (!record)
+		return drop(w, STAGE_CONNECTIONS, DROP_UNSOLICITED);
+	w->record = *record;
+	w->near = near;
+	return needs_probe(w) ? PROBE : GO;
+}
+
+/* The reply as the opener expects it. */
+stage_ int for_opener(struct walk *w)
+{
+	struct record *record;
+	struct tuple_key near;
+
+	if (!w)
+		return DROPPED;
+	for (int i = 0; i < MAX_ZONES; i++)
+		if (i < w->record.zones)
+			cross_zone(w, w->record.crossed[i].zone);
+	w->hops = w->record.hops;
+	w->packet.ttl -= w->hops;
+	note_mtu(w, w->record.mtu);
+	__builtin_memcpy(w->packet.dst_mac, w->record.near_src, 6);
+	__builtin_memcpy(w->packet.src_mac, w->record.near_dst, 6);
+	near = w->near;
+	record = bpf_map_lookup_elem(&records, &near);
+	if (record)
+		keep_up(w, record);
+	w->kept = FLOW_KIND_REPLY;
+	return OUTPUT;
+}
+
+/* A reply has come to the owner of its connection: judge it, and make it what the opener expects. */
+inline_ int reply(struct __sk_buff *skb, struct walk *w)
+{
+	int end = find_claimed(w);
+
+	if (end == PROBE) {
+		struct walk *q = walk_at((w->index + 1) & 3);
+
+		if (!q)
+			return DROPPED;
+		end = probe(skb, w, q);
+		if (!end)
+			end = last_hops(w, q);
+		if (!end)
+			refresh(w, q);
+	}
+	return end ? end : for_opener(w);
+}
+
+/* The sender's walk has judged everything. What is left is to learn from it. */
+stage_ int arrive(struct walk *w, __u32 place)
+{
+	struct tuple_key near = {};
+	struct record *record;
+
+	if (!w || w->packet.fragment == FRAGMENT_LATER)
+		return OUTPUT;
+	if (w->tunnel & TUNNEL_FLAG_LEARN)
+		note_hint(w, place);
+	record = claimed(w, &near);
+	if (record) {
+		keep_up(w, record);
+		w->no_cache = 1; /* both sides have opened it: rare */
+	}
+	return OUTPUT;
+}
