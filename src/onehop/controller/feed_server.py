@@ -62,6 +62,7 @@ class FeedServer:
         self._upward = Upward(cache.view, reports, name)
         self._name = name
         self._lease = lease
+        self._clock = asyncio.get_running_loop().time
         self._incarnation = cache.incarnation
         self._frames = Frames(cache)
         self._sessions: dict[str, Session] = {}
@@ -70,12 +71,16 @@ class FeedServer:
         self._reach = Reach(cache.view)
         self.revision = cache.revision  # of the last change that was taken
         self._unsubscribe = cache.subscribe(self._changed)
-        self._marking = asyncio.create_task(self._mark_on(), name="mark progress at the feed")
+        self._tasks = [
+            asyncio.create_task(self._mark_on(), name="mark progress at the feed"),
+            asyncio.create_task(self._watch_over(), name="watch over the hosts at the feed"),
+        ]
 
     async def close(self) -> None:
         self._unsubscribe()
-        self._marking.cancel()
-        await asyncio.gather(self._marking, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for session in list(self._sessions.values()):
             session.end("the controller is stopping; another will do")
 
@@ -199,8 +204,8 @@ class FeedServer:
         if len(hello.digests) not in (0, BUCKETS):
             raise BadFrame(f"a hello has {BUCKETS} digests, or none")
         session = self._enter(host, hello, channel)
-        compared = sorted(session.buckets) if hello.incarnation == self._incarnation else None
-        welcome = Welcome(VERSION, self._name, self._incarnation, self._lease, _ints(compared))
+        compared = tuple(sorted(session.buckets)) if hello.incarnation == self._incarnation else None
+        welcome = Welcome(VERSION, self._name, self._incarnation, self._lease, compared)
         try:
             await channel.send(encode(welcome))
         except BaseException:
@@ -264,9 +269,10 @@ class FeedServer:
             await self._send(session, self._due(session))
 
     async def _send(self, session: Session, frames: Iterable[bytes]) -> None:
+        session.sending = self._clock()
         for frame in frames:
-            async with asyncio.timeout(STALL):
-                await session.channel.send(frame)
+            await session.channel.send(frame)
+        session.sending = None
 
     def _part(self, session: Session) -> list[bytes]:
         """Some of much. What changes before the rest has been sent is owed again."""
@@ -298,6 +304,15 @@ class FeedServer:
 
     def _has(self, host: str, id: str) -> bool:
         return self._reach.follows(host, id) and self._cache.view.find(id) is not None
+
+    async def _watch_over(self) -> None:
+        """Give up hosts that say or take nothing. A look at all costs less than a timer for each."""
+        while True:
+            await asyncio.sleep(self._lease / 4)
+            now = self._clock()
+            for session in list(self._sessions.values()):
+                if session.is_silent(now, self._lease) or session.is_stuck(now, STALL):
+                    session.end("")
 
     async def _mark_on(self) -> None:
         while True:
@@ -334,8 +349,8 @@ class FeedServer:
 
     async def _messages(self, session: Session) -> AsyncIterator[Up]:
         while True:
-            async with asyncio.timeout(self._lease):
-                frame = await session.channel.receive()
+            frame = await session.channel.receive()
+            session.heard = self._clock()
             yield decode_up(frame)
 
     def _applied(self, session: Session, revision: int) -> None:
@@ -386,7 +401,3 @@ class FeedServer:
     def _owner(self, number: int) -> str | None:
         """The port or network that has a key."""
         return self._cache.holders.owner(key_claim(number))
-
-
-def _ints(buckets: list[int] | None) -> tuple[int, ...] | None:
-    return tuple(buckets) if buckets is not None else None

@@ -51,6 +51,8 @@ class Session:
         self.health: dict[str, str] = {}
         self.learned: dict[str, dict[tuple[str, str], str]] = {}
         self.asks = 0
+        self.heard = asyncio.get_running_loop().time()
+        self.sending: float | None = None  # since when a frame is on its way out
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.news = asyncio.Event()
 
@@ -67,6 +69,12 @@ class Session:
     def end(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+
+    def is_silent(self, now: float, seconds: float) -> bool:
+        return now - self.heard > seconds
+
+    def is_stuck(self, now: float, seconds: float) -> bool:
+        return self.sending is not None and now - self.sending > seconds
 
     @property
     def settled(self) -> bool:
