@@ -58,6 +58,7 @@ class SourceFlag(IntFlag):
 class NeighbourFlag(IntFlag):
     ROUTER = 1  # answers as a router
     SUBNET = 2  # no machine's: the address means the whole subnet
+    DOWN = 4  # switched off: known to routers, but nobody answers for it
 
 
 class HostFlag(IntFlag):

@@ -16,7 +16,7 @@ inline_ int answer_for(struct walk *w, const struct in6_addr *address, __u8 answ
 {
 	struct neighbour *owner = neighbour_at(w->in.device, address);
 
-	if (!owner || owner->flags & NEIGHBOUR_FLAG_SUBNET || owner->port == w->in_key)
+	if (!owner || owner->flags & (NEIGHBOUR_FLAG_SUBNET | NEIGHBOUR_FLAG_DOWN) || owner->port == w->in_key)
 		return GO;
 	__builtin_memcpy(w->answer_mac, owner->mac, 6);
 	w->answer_flags = owner->flags;

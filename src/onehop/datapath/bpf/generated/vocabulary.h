@@ -133,6 +133,7 @@ enum source_flag {
 enum neighbour_flag {
 	NEIGHBOUR_FLAG_ROUTER = 1,
 	NEIGHBOUR_FLAG_SUBNET = 2,
+	NEIGHBOUR_FLAG_DOWN = 4,
 };
 
 enum route_action {
