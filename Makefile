@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bpf check lint types unit test docs bench-control bench-simulation clean
+.PHONY: help setup bpf check lint types unit test docs bench-control bench-simulation bench-compiler clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -52,6 +52,9 @@ docs: setup ## write the generated reference (docs/reference) and the CLI's desc
 
 bench-simulation: setup ## packets/s of the Python simulation (half a minute)
 	$(BIN)/python -m bench.simulation
+
+bench-compiler: setup ## the compiler, from nothing and after a change (a few seconds)
+	$(BIN)/python -m bench.compiler
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist src/onehop/datapath/built .mypy_cache .ruff_cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
-from onehop.datapath.layouts import ip6
 from onehop.datapath.structs import PrefixKey
 from onehop.datapath.tables import OF_IPV6
 from onehop.model import Port, Subnet
@@ -44,7 +43,7 @@ def addresses_of(port: Port) -> list[Ip]:
 
 def link_local(mac: str) -> bytes:
     """The address that an interface with this MAC gives itself."""
-    return ip6(eui64(_LINK_LOCAL, mac))
+    return eui64(_LINK_LOCAL, mac).packed
 
 
 def prefixes_of(view: View, port: Port) -> Iterator[Prefix]:

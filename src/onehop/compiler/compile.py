@@ -63,6 +63,7 @@ PIPELINE: tuple[Step, ...] = (
     Step("neighbours_on_link", neighbours.on_link, per=Port),
     Step("router_addresses", router.addresses, per=Port),
     Step("destination", routes.destination),
+    Step("hop_group", routes.hop_group),
     Step("members", flood.members, per=Network),
     Step("remotes", flood.remotes, per=Network),
     # lists, and the sets that they name

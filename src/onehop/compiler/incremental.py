@@ -56,7 +56,8 @@ class Incremental:
         self._stuck: set[Unit] = set()  # units that found no number free
         self._queue: list[Unit] = []
         self._queued: set[Unit] = set()
-        self._bumped: set[int] = set()
+        self._bumped: set[int] = set()  # zones
+        self._rewritten: set[Unit] = set()  # units whose rows changed
         self._troubled: dict[str, set[Unit]] = {}  # object -> units that have a problem with it
         self._new_problems: set[str] = set()
 
@@ -76,7 +77,15 @@ class Incremental:
 
     def take_zones(self) -> set[int]:
         """The zones whose flows have to be judged anew, since this was last asked."""
-        zones, self._bumped = self._bumped, set()
+        zones, seen, ahead = self._bumped, set(self._rewritten), list(self._rewritten)
+        while ahead:
+            unit = ahead.pop()
+            result = self._results.get(unit, _NOTHING)
+            zones |= result.zones
+            for others in (self._demanders.get(unit, ()), result.within):
+                ahead.extend(other for other in others if other not in seen)
+                seen.update(others)
+        self._bumped, self._rewritten = set(), set()
         return zones
 
     def problems(self, id: str) -> tuple[str, ...]:
@@ -197,7 +206,8 @@ class Incremental:
             _reindex(self._troubled, unit, old.problems.keys(), new.problems.keys())
         if old.rows != new.rows:
             self.claims.exchange(unit, old.rows, new.rows)
-            self._bump(unit, old, new)
+            self._bumped |= old.zones
+            self._rewritten |= {unit, *old.within}
 
     def _exchange_facts(
         self, unit: Unit, old: set[tuple[Topic[Any], Any]], new: set[tuple[Topic[Any], Any]]
@@ -226,19 +236,6 @@ class Incremental:
         if not counts:
             del self._facts[topic]
         return True
-
-    def _bump(self, unit: Unit, old: Result, new: Result) -> None:
-        self._bumped |= old.zones | new.zones
-        seen = {unit}
-        ahead = [*self._demanders.get(unit, ()), *old.within, *new.within]
-        while ahead:
-            other = ahead.pop()
-            if other not in seen:
-                seen.add(other)
-                result = self._results.get(other, _NOTHING)
-                self._bumped |= result.zones
-                ahead.extend(self._demanders.get(other, ()))
-                ahead.extend(result.within)
 
     def _release(self) -> None:
         """Give back the numbers that nobody holds any more."""

@@ -16,15 +16,17 @@ NOBODY = bytes(6)
 
 
 def on_network(to: Scope, id: str) -> None:
-    """What is asked on a network for the addresses of one of its ports, or of the router linked to it."""
+    """The addresses on a network of one of its ports, or of the router linked to it."""
     port = to.get(Port, id)
     assert port is not None
     face = to.one(facts.face(port.network)) if port.network is not None else None
     end = to.peer(id) if port.kind == "router" else port
-    if face is None or end is None or not (port.admin_up and end.admin_up and end.mac):
+    if face is None or end is None or not end.mac:
         return
     to.zone(to.device(port))
     flags = NeighbourFlag.ROUTER if port.kind == "router" else NeighbourFlag(0)
+    if not (port.admin_up and end.admin_up):
+        flags |= NeighbourFlag.DOWN
     neighbour = Neighbour(parse_mac(end.mac), flags, port.key)
     for address in _addresses(end):
         to.row("neighbours", NeighbourKey(face.number, address), neighbour)

@@ -1,6 +1,6 @@
 """Stage ROUTER, the way: what the longest prefix match has to give.
 
-    connected ──► route ──► destination        one unit per interface, per route, per router and destination
+    connected ──► route ──► destination        one unit per interface, route, router and destination
 
 A `destination` puts together what is said of one prefix: the subnet of an interface, the route for it, and
 routes for it that name sources. Where sources are named, a table of sources answers for the destination. It
@@ -138,13 +138,20 @@ def _row(to: Scope, way: Way) -> structs.Route:
     )
 
 
+# --- hop groups ---------------------------------------------------------------------------------------------
+
+
 def _hop_group(to: Scope, way: Way) -> int:
     """The list of a way's hops. Groups go by what is in them: many routes share one."""
-    name = " ".join(f"{address.hex()}@{port}*{weight}" for address, port, weight in way.hops)
-    group = to.number("hop_groups", name)
-    hops, upto = [], 0
-    for address, port, weight in way.hops:
-        upto += weight
-        hops.append(Hop(address, port, upto))
-    to.row("hop_groups", group, tuple(hops))
-    return group
+    hops = [f"{address.hex()} {port} {weight}" for address, port, weight in way.hops]
+    to.demand("hop_group", *hops)
+    return to.number("hop_groups", ", ".join(hops))
+
+
+def hop_group(to: Scope, *hops: str) -> None:
+    made, upto = [], 0
+    for hop in hops:
+        address, port, weight = hop.split()
+        upto += int(weight)
+        made.append(Hop(bytes.fromhex(address), int(port), upto))
+    to.row("hop_groups", to.number("hop_groups", ", ".join(hops)), tuple(made))

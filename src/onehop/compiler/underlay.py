@@ -8,6 +8,7 @@ from onehop.compiler import facts
 from onehop.compiler.addresses import packed
 from onehop.compiler.unit import Scope
 from onehop.datapath import structs
+from onehop.datapath.tables import THIS_HOST
 from onehop.datapath.words import HostFlag
 from onehop.model import Host, HostAddress, Underlay
 from onehop.model.formats import parse_ip
@@ -32,12 +33,15 @@ class Path(NamedTuple):
 def host(to: Scope, id: str) -> None:
     host = to.get(Host, id)
     assert host is not None
-    if id == to.host:
-        return
     to.whole_host()
-    number = host_id(to, id)
-    for address in host.addresses:
-        to.row("peers", packed(parse_ip(address.ip)), number)
+    number = THIS_HOST if id == to.host else host_id(to, id)
+    addresses = [packed(parse_ip(address.ip)) for address in host.addresses]
+    for address in addresses:
+        to.row("peers", address, number)
+    if id == to.host:
+        if addresses:
+            to.row("hosts", number, structs.Host(address=addresses[0], local=addresses[0], ifindex=0))
+        return
     path = _path(to, host)
     if path is None:
         return
