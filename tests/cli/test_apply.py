@@ -213,14 +213,18 @@ def test_an_address_passes_from_a_deleted_port_to_a_new_one(shop: Stack) -> None
         ("acls_in: [guard]", "acls_in: [gard]", ":11: networks.db.ports.db-1.acls_in[0]: there is no acl"),
         ("10.0.2.7", "10.9.9.9", ":11: networks.db.ports.db-1.addresses[0].ip"),
         ("stack: shop\n", "", "stack: is needed"),
-        ("stack: shop", "stack: shop\nproject: none", ":2: project: is not there"),
         ("stack: shop", "stack: [", "not YAML"),
         ("networks:", "netwroks:", ":2: netwroks: no such section"),
         ("attach: [web, db]", "attach: [web, dv]", "there is no network 'dv'"),
+        ("project", "project", ""),
     ],
 )
 def test_a_wrong_document_is_refused_with_file_and_line(stack: Stack, old: str, new: str, told: str) -> None:
-    stack.change(old, new)
+    if old == "project":
+        stack.write("project: none\n" + SHOP)
+        told = ":1: project"
+    else:
+        stack.change(old, new)
     refused = stack.run("apply")
     assert refused.status == 1
     assert told in refused.err
@@ -290,3 +294,21 @@ def test_an_apply_that_a_killed_controller_cut_short_is_gone_on_with(tmp_path: P
         assert len({port["mac"] for port in ports}) == len({port["key"] for port in ports}) == 3000
     finally:
         controller.stop()
+
+
+# --- what a change makes possible or impossible -------------------------------------------------------
+
+
+def test_a_plan_tells_what_becomes_reachable_and_what_no_longer_is(shop: Stack) -> None:
+    shop.change("ports: 80}}", "ports: 443}}")
+    plan = shop.run("diff").out
+    assert "+ reach db/db-1 -> web/web-1: ipv4 tcp 443\n" in plan
+    assert "- reach db/db-1 -> web/web-1: ipv4 tcp 80\n" in plan
+    assert "icmp" not in plan
+
+
+def test_what_a_plan_would_be_refused_for_is_told_by_a_dry_run(shop: Stack) -> None:
+    shop.change("{v4: {cidr: 10.0.2.0/24}}", "{v4: {cidr: 10.0.2.0/24}, more: {cidr: 10.0.1.128/25}}")
+    refused = shop.run("diff")
+    assert refused.status == 1
+    assert "overlap" in refused.err

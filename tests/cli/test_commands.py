@@ -151,12 +151,6 @@ def test_a_tokens_secret_is_shown_when_it_is_made(controller: Controller, tmp_pa
     assert "only administrators" in refused.err
 
 
-def test_a_host_gets_a_token_to_join_with(controller: Controller) -> None:
-    controller.do("host", "create", "rack-1")
-    assert controller.do("host", "join-token", "rack-1").out.startswith("onehop_join_")
-    assert "Did you mean 'rack-1'?" in controller.run("host", "join-token", "rock-1").err
-
-
 # --- questions about the controller ---------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onehop.cli.spec import COMMON, WAIT, Argument, Command, Option
 
 FILE = Path(__file__).with_name("nouns.json")
-VERBS = {"list": "listing", "join-token": "join_token"}  # functions not called as their verbs are
+VERBS = {"list": "listing"}  # functions that may not be called as their verbs are
 SPECIAL = ("id", "name", "project")  # told by arguments and common options rather than flags of their own
 
 
@@ -116,8 +116,6 @@ def commands(noun: Noun) -> dict[str, Command]:
     made = [_create(noun), _list(noun), _show(noun), _update(noun), _delete(noun)]
     if noun.name == "router":
         made.append(_attach())
-    if noun.name == "host":
-        made.append(_join_token(noun))
     return {command.words[-1]: command for command in made}
 
 
@@ -199,11 +197,6 @@ def _delete(noun: Noun) -> Command:
     doc = f"Delete {noun.plural.replace('-', ' ')}. What is in use is not deleted, and told by what."
     options = (Option("if-revision", "Only if it is still at this revision.", "N"), WAIT)
     return _command(noun, "delete", doc, _reference(noun, many=True), options=options)
-
-
-def _join_token(noun: Noun) -> Command:
-    doc = "Print a token with which the host's agent joins: once, and within an hour."
-    return _command(noun, "join-token", doc, _reference(noun))
 
 
 def _attach() -> Command:

@@ -167,20 +167,6 @@ def attach(call: Call) -> int:
     return 0
 
 
-def join_token(call: Call) -> int:
-    """The token alone on standard output, so that it can be piped to where it is needed."""
-    with session.connect(call) as client:
-        noun = _noun(call)
-        made = _or_suggest(client, noun, call.argument("host"), client.join_token)
-    if _format(call) in ("json", "yaml"):
-        output.dump(made, _format(call))
-        return 0
-    print(output.printable(str(made["token"])))
-    minutes = int(made.get("expires_in", 0)) // 60
-    print(f"It works once, within {minutes} minutes.", file=sys.stderr)
-    return 0
-
-
 # --- what the verbs share ------------------------------------------------------------------------------
 
 

@@ -153,6 +153,9 @@ def _show_reachability(event: Json) -> None:
     for mark, name in (("+", "appears"), ("-", "vanishes")):
         for told in event.get(name, ()):
             print(output.printable(f"{mark} reach {told}"))
+    if not event.get("complete", True):
+        why = event.get("why", "there is too much to try")
+        print(output.printable(f"  (not all reachability was compared: {why})"))
 
 
 def _summed(summary: Json) -> str:

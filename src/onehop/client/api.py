@@ -171,13 +171,8 @@ class Client:
             if not cursor:
                 return
 
-    def join_token(self, host: str) -> Json:
-        """A token with which a host joins, once and within an hour."""
-        return self.call("POST", f"{_path('hosts', host)}/join-token")
-
-    def join_host(self, token: str) -> Json:
-        """The host's own credential, for a join token."""
-        return self.call("POST", "/v1/hosts/join", {"token": token})
+    def join_host(self, body: Mapping[str, Any]) -> Json:
+        return self.call("POST", "/v1/hosts/join", body)
 
     def watch(self, **filters: str | None) -> Iterator[tuple[str, Json]]:
         """Server-sent events: (event, data), for ever, without the comments that keep it alive."""

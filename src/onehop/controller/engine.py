@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from onehop.controller import audit, idempotency
@@ -25,6 +25,7 @@ from onehop.controller.plan import Draft, Operation, Plan
 from onehop.controller.refusals import Busy, Malformed, TooMuch
 from onehop.controller.sets import Sets
 from onehop.model import Object
+from onehop.model.view import View
 from onehop.store.interface import (
     Absent,
     Guard,
@@ -112,6 +113,15 @@ class Engine:
             raise Busy("this controller lags behind the store; nothing was written. Try again") from error
         except TooLarge as error:
             raise TooMuch(str(error)) from error
+
+    def imagine(self, operations: Iterable[Operation], actor: Actor) -> View:
+        """What would be there after these operations, any number of them; nothing is written."""
+        draft = Draft(self._cache, self._allocator, actor)
+        try:
+            draft.take(list(operations))
+            return draft.view
+        finally:
+            draft.choice.forget()
 
     def _once(
         self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None

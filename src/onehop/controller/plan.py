@@ -41,7 +41,7 @@ from onehop.model.claims import Claim, claim_field, claim_words, claims
 from onehop.model.fields import canonicalise
 from onehop.model.formats import is_id
 from onehop.model.relations import check, guarded_sets
-from onehop.model.view import Overlay, targets
+from onehop.model.view import Overlay, View, targets
 from onehop.store.interface import Absent, AtRevision, Delete, Exists, Guard, Put, Revision, Write
 
 Verb = Literal["create", "replace", "patch", "delete"]
@@ -93,6 +93,11 @@ class Draft:
         self.choice: Choice = allocator.chooser(self._holders)
         self._resting_until = allocator.resting_until
         self.sets: set[str] = set()  # that rules have looked at: their guards are to be written
+
+    @property
+    def view(self) -> View:
+        """What would be there."""
+        return self._view
 
     # --- operations ---------------------------------------------------------------------------------
 

@@ -49,8 +49,11 @@ class Difference:
     complete: bool = True
 
 
-def difference(before: View, after: View, changed: Iterable[str]) -> Difference:
-    """How a change of some objects changes who can reach whom, among the machines that it concerns."""
+def difference(before: View, after: View, changed: Iterable[str], most: int = MAX_TRIED) -> Difference:
+    """How a change of some objects changes who can reach whom, among the machines that it concerns.
+
+    `most` bounds how many pairs of groups of ports are tried.
+    """
     ids = set(changed)
     concerned = _concerned(before, ids) | _concerned(after, ids)
     groups = _alike(before, after)
@@ -60,7 +63,7 @@ def difference(before: View, after: View, changed: Iterable[str]) -> Difference:
     pairs = [
         (a, b) for a in groups for b in groups if concerned & {*a, *b} and _joined(before, after, a[0], b[0])
     ]
-    for sources, targets in pairs[:MAX_TRIED]:
+    for sources, targets in pairs[:most]:
         ends = _two_of(sources, targets)
         if ends is None:
             continue
@@ -68,7 +71,7 @@ def difference(before: View, after: View, changed: Iterable[str]) -> Difference:
         now = _pieces(after, *ends, cuts_after)
         gained += [Change(sources, targets, p) for p in _minus(now, was)]
         lost += [Change(sources, targets, p) for p in _minus(was, now)]
-    return Difference(tuple(gained), tuple(lost), len(pairs) <= MAX_TRIED)
+    return Difference(tuple(gained), tuple(lost), len(pairs) <= most)
 
 
 def _pieces(view: View, source: str, target: str, cuts: Cuts) -> tuple[Passage, ...]:

@@ -95,7 +95,7 @@ class Executor:
 
     async def _commit(self, batch: Sequence[Action]) -> bool:
         """One transaction. False when it is too large."""
-        operations = [self._operation(action) for action in batch]
+        operations = [self.operation(action) for action in batch]
         for attempt in range(PATIENCE):
             try:
                 await self.engine.commit(operations, self.actor)
@@ -112,7 +112,8 @@ class Executor:
                 raise blamed(refusal, batch[refusal.operation or 0]) from None
         raise AssertionError("unreachable")
 
-    def _operation(self, action: Action) -> Operation:
+    def operation(self, action: Action) -> Operation:
+        """What an action asks of the engine."""
         if action.op == "create":
             return Operation(
                 "create", action.kind, body=action.body, project=self.project, trusted={"id": action.id}

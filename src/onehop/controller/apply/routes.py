@@ -3,6 +3,7 @@
 The reply to `apply` is a stream of JSON lines:
 
     {"event": "actions", "actions": [...]}            the plan, in pieces
+    {"event": "reachability", "appears": [...], "vanishes": [...], "complete": bool}   with `dry_run`
     {"event": "planned", "create": n, "update": n, "delete": n, "unchanged": n, "settled": bool}
     {"event": "progress", "done": n, "total": n}      as it is carried out
     {"event": "done", "create": n, "update": n, "delete": n, "revision": n}
@@ -30,6 +31,7 @@ from onehop.controller.apply import record
 from onehop.controller.apply.execute import Executor, carry_out
 from onehop.controller.apply.export import Clash, everything, export
 from onehop.controller.apply.plan import Plan, Planner
+from onehop.controller.apply.reachability import reachability
 from onehop.controller.apply.record import Record
 from onehop.controller.apply.stack import Stack
 from onehop.controller.calls import Call
@@ -147,17 +149,21 @@ def _project(call: Call, named: str | None) -> str | None:
 
 
 async def _reply(job: Job, plan: Plan, before: Record | None) -> AsyncIterator[bytes]:
-    for event in _told(job, plan, before):
+    *actions, planned = _told(job, plan, before)
+    for event in actions:
         yield _line(event)
-    if job.wanted.dry_run:
-        return
     try:
+        if job.wanted.dry_run and (told := await reachability(plan, _executor(job))) is not None:
+            yield _line(told)
+        yield _line(planned)
+        if job.wanted.dry_run:
+            return
         async for event in _carry_out(job, plan, before):
             yield _line(event)
     except Refusal as refusal:
-        told = error_body(refusal.code, refusal.message, refusal.problems)
-        told["error"]["status"] = refusal.status
-        yield _line(told)
+        wrong = error_body(refusal.code, refusal.message, refusal.problems)
+        wrong["error"]["status"] = refusal.status
+        yield _line(wrong)
 
 
 def _line(event: dict[str, Any]) -> bytes:
@@ -194,14 +200,18 @@ async def _carry_out(job: Job, plan: Plan, before: Record | None) -> AsyncIterat
     async def replan() -> Plan:
         return await job.plan(Record(known))
 
-    executor = Executor(here.engine, here.cache, job.call.actor, job.stack.project)
-    async for done, total in carry_out(executor, plan, replan):
+    async for done, total in carry_out(_executor(job), plan, replan):
         yield {"event": "progress", "done": done, "total": total}
     if plan.stated:
         await record.write(here.store, job.stack, Record(plan.stated, job.wanted.document))
     else:
         await record.remove(here.store, job.stack)
     yield {"event": "done", **_counts(plan), "revision": here.cache.revision}
+
+
+def _executor(job: Job) -> Executor:
+    here = job.call.here
+    return Executor(here.engine, here.cache, job.call.actor, job.stack.project)
 
 
 # --- export -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Whoever asks needs to see the ports; what lies in other projects on the way is n
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 from dataclasses import replace
 from typing import Annotated, Any
@@ -18,9 +19,11 @@ from onehop.controller.answers import AnyRequest, answer
 from onehop.controller.calls import Call
 from onehop.controller.decode import body, convert, only_parameters
 from onehop.controller.openapi import PROJECT, operation
-from onehop.controller.refusals import Unprocessable
+from onehop.controller.refusals import TooMuch, Unprocessable
 from onehop.controller.schemas import an_object, nullable, ref
 from onehop.model import KINDS, Port, Problem
+from onehop.model.extract import TooLarge, extract
+from onehop.model.formats import is_id
 from onehop.model.view import View
 from onehop.simulation import reach as reaching
 from onehop.simulation.packet import build
@@ -32,6 +35,7 @@ from onehop.simulation.walk import walk
 
 ELSEWHERE = "(another project)"  # stands where an object's id would
 MAX_FRAME = 9300
+MOST_OBJECTS = 20_000  # that `reach` looks at
 
 
 class Trace(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,7 +97,8 @@ def visible(verdict: Verdict, view: View, access: Access) -> Verdict:
         return obj is None or access.sees(obj)
 
     def step(one: Step) -> Step:
-        return one if known(one.device) else Step(one.stage, ELSEWHERE, "goes on")
+        ids = [one.device, *(word for word in one.text.split(" ") if is_id(word))]
+        return one if all(map(known, ids)) else Step(one.stage, ELSEWHERE, "goes on")
 
     def output(one: Output) -> Output:
         return one if known(one.target) else replace(one, target=ELSEWHERE)
@@ -128,7 +133,12 @@ async def reach(request: AnyRequest) -> Response[bytes]:
     only_parameters(request, ("project",))
     wanted = convert(await body(request), Reach)
     source, target = _port(call, wanted.source, "from"), _port(call, wanted.target, "to")
-    found = reaching.reach(call.view, source.id, target.id)
+    try:
+        # A part of its own: what is tried takes a while, and the cache goes on meanwhile.
+        part = extract(call.view, {call.view.device(source), call.view.device(target)}, MOST_OBJECTS)
+    except TooLarge as error:
+        raise TooMuch(f"{error}; ask `trace` about one packet") from None
+    found = await asyncio.to_thread(reaching.reach, part, source.id, target.id)
     refusals = [
         {"drop": drop.name.lower(), "object": _told(id, call.view, call.access)}
         for drop, id in sorted(found.refusals)

@@ -139,14 +139,14 @@ inline_ int arrive_here(struct __sk_buff *skb, struct walk *w)
 {
 	int end;
 
-	if (!w->out.ifindex)
-		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	if (w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)) {
 		__builtin_memset(&w->record, 0, sizeof(w->record));
 		end = reply(skb, w);
 	} else {
 		end = arrive(w, place_of(w->target, &w->out));
 	}
+	if (end == OUTPUT && !w->out.ifindex)
+		end = drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	return end;
 }
 
@@ -174,7 +174,6 @@ inline_ int ask(struct walk *w)
 	if (!may_spend(w->origin, BUDGET_ASK))
 		return DROPPED;
 	w->tunnel = TUNNEL_FLAG_ASK;
-	w->answer = ANSWER_NONE;
 	w->no_cache = 1;
 	w->hops = 0;
 	copy_macs(w->packet.macs, w->near_macs); /* it goes as it came */
@@ -233,6 +232,17 @@ stage_ int emit(struct __sk_buff *skb, struct walk *w)
 	return end == REACHED ? OUTPUT : end;
 }
 
+/* Answers that do not end the packet: it is asked about, too. */
+inline_ int ask_and_answer(struct __sk_buff *skb, struct walk *w)
+{
+	send_clone(skb, w->host, w->origin, w->target, TUNNEL_FLAG_ASK);
+	w->drop = w->refused;
+	w->stage = w->refused_stage;
+	tell_verdict(w, ACTION_ANSWERED);
+	bpf_tail_call(skb, &steps, STEP_ANSWERS);
+	return TC_ACT_SHOT;
+}
+
 inline_ int conclude(struct __sk_buff *skb, struct walk *w, int end)
 {
 	switch (end) {
@@ -256,7 +266,7 @@ inline_ int begin(struct __sk_buff *skb, struct walk *w)
 
 	if (bad)
 		return drop(w, STAGE_INGRESS_PORT, bad);
-	if (is_discovery(&w->packet) && w->packet.fragment != FRAGMENT_LATER &&
+	if (is_discovery(&w->packet) && !w->packet.fragment &&
 	    (w->packet.icmp_type == SOLICITATION || w->packet.icmp_type == ADVERTISEMENT))
 		parse_discovery(skb, w);
 	return GO;
@@ -280,6 +290,8 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 		end = port && port->flags & PORT_FLAG_ON_ROUTER && port->peer ? emit(skb, w) : send(skb, w);
 	if (end == OUTPUT)
 		end = locate(w);
+	if (end == OUTPUT && w->answer && w->tunnel & TUNNEL_FLAG_ASK)
+		return ask_and_answer(skb, w);
 	if (end == OUTPUT && w->host == THIS_HOST)
 		end = arrive_here(skb, w);
 	return end == OUTPUT ? put_out(skb, w, place, at_ingress) : conclude(skb, w, end);
@@ -363,7 +375,15 @@ SEC("tc") int inject(struct __sk_buff *skb)
 		flow.tunnel = job->tunnel;
 		if (pull_headers(skb, ETH + 40))
 			return TC_ACT_SHOT;
-		return send_to(skb, &flow);
+		if (job->host != THIS_HOST)
+			return send_to(skb, &flow);
+		skb->cb[CB_PORT] = job->target;
+		skb->cb[CB_SOURCE] = job->source;
+		skb->cb[CB_TUNNEL] = job->tunnel;
+		skb->cb[CB_HOST] = THIS_HOST;
+		skb->cb[CB_WALK] = 2;
+		bpf_tail_call(skb, &steps, STEP_RECEIVE);
+		return TC_ACT_SHOT;
 	}
 	if (!skb->mark)
 		return TC_ACT_SHOT;
@@ -399,19 +419,6 @@ inline_ bool comes_from(const struct flow *f, const struct arrival *a)
 	       (f->tunnel & TUNNEL_FLAG_LEARN || !(a->flags & TUNNEL_FLAG_LEARN));
 }
 
-inline_ bool is_here(const struct arrival *a)
-{
-	struct network *network;
-	struct port *port;
-
-	if (a->flags & TUNNEL_FLAG_FLOOD) {
-		network = bpf_map_lookup_elem(&networks, &a->target);
-		return network && network->members;
-	}
-	port = bpf_map_lookup_elem(&ports, &a->target);
-	return port && port->host == THIS_HOST;
-}
-
 /* The host that a packet comes from; negative with the reason if it is not to be believed. */
 inline_ int believed(const struct arrival *a)
 {
@@ -427,12 +434,10 @@ inline_ int believed(const struct arrival *a)
 		return -DROP_UNKNOWN_PEER;
 	if (peer->flags & HOST_FLAG_FENCED)
 		return -DROP_FENCED;
-	if (a->bad)
-		return -DROP_MALFORMED;
-	if (!is_here(a))
-		return -DROP_UNKNOWN_KEY;
 	source = bpf_map_lookup_elem(&ports, &a->source);
-	return source && source->host == host ? (int)host : -DROP_FORGED_SOURCE;
+	if (!source)
+		return -DROP_NOT_FOLLOWED;
+	return source->host == host ? (int)host : -DROP_FORGED_SOURCE;
 }
 
 /* At the ingress of an underlay interface. */
@@ -449,7 +454,7 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	if (decap(skb, &a))
 		return refused(0, DROP_MALFORMED, skb->len);
 	key.place = PLACE_TUNNEL | a.target;
-	if (!a.bad && !(a.flags & TUNNEL_FLAG_FLOOD)) {
+	if (!(a.flags & TUNNEL_FLAG_FLOOD)) {
 		f = find_flow(skb, &key, &g);
 		if (f && comes_from(f, &a))
 			return out_by(skb, f, true);
