@@ -37,7 +37,6 @@ class Send(Step, frozen=True, kw_only=True):
     answered: str | None = None
     dropped: str | None = None  # a reason, in small letters
     by: str | None = None  # the object, and the rule in it, that decided
-    fails: Literal[True] | None = None  # it is delivered nowhere, for whatever reason
 
     def deliveries(self) -> dict[str, str]:
         """Port to what is told of the packet there; `same` means byte for byte as sent."""
@@ -116,12 +115,14 @@ class Forget(Step, frozen=True, kw_only=True):
 
 class Wait(Step, frozen=True, kw_only=True):
     wait: float  # seconds
+    dropped: str | None = None  # of packets that waited, and need not any more
 
 
 class Settle(Step, frozen=True, kw_only=True):
-    """What one host learned has reached the others."""
+    """What one host learned reaches the others, and packets that waited for it go on."""
 
     settle: Literal[True]
+    delivered: dict[str, str] = {}  # of those that waited, as whole packets
 
 
 _STEPS: dict[str, type[Step]] = {

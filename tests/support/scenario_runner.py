@@ -115,11 +115,17 @@ class Runner:
 
     @step.register
     def _(self, step: Wait) -> None:
-        self.network.wait(step.wait)
+        life = self.network.wait(step.wait)
+        expected = {step.dropped.upper()} if step.dropped else set()
+        if {d.reason.name for d in life.dropped} != expected:
+            raise Unexpected(f"dropped while waiting: {life.dropped or 'nothing'}")
 
     @step.register
     def _(self, step: Settle) -> None:
-        self.network.settle()
+        life = self.network.settle()
+        texts = [(self.world.port(name), text) for name, text in step.delivered.items()]
+        expected = {port.id: received(text, self.world, port) for port, text in texts}
+        self._compare(expected, life)
 
     # --- one packet -----------------------------------------------------------------------------------
 
@@ -142,6 +148,9 @@ class Runner:
                 expected[port.id] = changed(frame, text, self.world, at, port)
         if step.answered:
             expected[at.id] = received(step.answered, self.world, at, about=frame)
+        self._compare(expected, life)
+
+    def _compare(self, expected: dict[str, Frame], life: Life) -> None:
         arrived = Counter(d.port for d in life.delivered)
         if arrived != Counter(expected.keys()):
             names = {self._name(id): count for id, count in arrived.items()}
@@ -154,10 +163,8 @@ class Runner:
     def _check_drop(self, step: Send, life: Life) -> None:
         if step.dropped is not None and not any(d.has(step.dropped) for d in life.dropped):
             raise Unexpected(f"not dropped as {step.dropped}: {life.dropped or 'not dropped'}")
-        if step.dropped is None and not step.fails and life.dropped and not life.flooded:
+        if step.dropped is None and life.dropped and not life.flooded:
             raise Unexpected(f"dropped: {life.dropped}")
-        if step.fails and life.delivered:
-            raise Unexpected("delivered")
         if step.by is not None:
             deciders = {by for d in life.dropped for by in d.by} | set(life.by)
             if step.by not in deciders:

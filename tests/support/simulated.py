@@ -22,7 +22,9 @@ class Simulated:
         return self.cloud.view
 
     def send(self, port: Port, frame: bytes) -> Life:
-        life = self.cloud.send(port.id, frame)
+        return self._told(self.cloud.send(port.id, frame))
+
+    def _told(self, life: cloud.Life) -> Life:
         by = {name for verdict in life.verdicts for step in verdict.steps for name in self._names(step)}
         return Life(
             tuple(Delivered(d.port, d.frame) for d in life.delivered),
@@ -57,8 +59,8 @@ class Simulated:
     def forget(self, hints: bool, flows: bool) -> None:
         self.cloud.forget(hints=hints, flows=flows)
 
-    def wait(self, seconds: float) -> None:
-        self.cloud.wait(seconds)
+    def wait(self, seconds: float) -> Life:
+        return self._told(self.cloud.wait(seconds))
 
-    def settle(self) -> None:
-        self.cloud.settle()
+    def settle(self) -> Life:
+        return self._told(self.cloud.settle())

@@ -8,6 +8,7 @@ replies go back, whom a host believes, when flows are judged anew, what moves wi
     zones     epochs: which flows a change makes old
     flows     the flow cache
     lives     what is idle is forgotten
+    waiting   packets whose next hop is being asked for
     budgets   how much of what costs others a port may use
     events    what a host does with a packet
     host      one host

@@ -152,19 +152,19 @@ class Cloud:
     def mend(self, host: str) -> None:
         self._cut.discard(host)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> Life:
         self.now += seconds
-        for host in self.hosts.values():
-            host.tick(self.now)
+        return self._run([event for host in self.hosts.values() for event in host.tick(self.now)])
 
-    def settle(self) -> None:
-        """What each host learned reaches the others."""
+    def settle(self) -> Life:
+        """What each host learned reaches the others, and packets that waited for it go on."""
         told = {id: tuple(host.learned) for id, host in self.hosts.items()}
         for id, host in self.hosts.items():
             host.learned.clear()
             for other, learned in told.items():
                 if other != id:
                     host.hear(learned)
+        return self._run([event for host in self.hosts.values() for event in host.resume()])
 
     def forget(self, *, hints: bool = False, flows: bool = False) -> None:
         """Every host loses what it only remembers."""

@@ -26,15 +26,16 @@ from dataclasses import dataclass, replace
 from onehop.model import Network, Port
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, TunnelFlag
-from onehop.simulation import walk
+from onehop.simulation import neighbours, walk
 from onehop.simulation.cloud import lives
 from onehop.simulation.cloud.budgets import Budgets
 from onehop.simulation.cloud.events import Delivered, Dropped, Event, Judged, Left, Logged, Sent
 from onehop.simulation.cloud.flows import FlowCache, FlowKey, flow_of, key_of
 from onehop.simulation.cloud.places import address_of, by_address, by_key, host_of, is_device, port_of
+from onehop.simulation.cloud.waiting import Waiting, WaitingRoom
 from onehop.simulation.cloud.wire import HEADER, Envelope, Header
 from onehop.simulation.cloud.zones import Clock, Zones, changes
-from onehop.simulation.packet import Frame, parse
+from onehop.simulation.packet import Frame, Ip, parse
 from onehop.simulation.state import (
     Effect,
     LearnMac,
@@ -45,7 +46,7 @@ from onehop.simulation.state import (
     State,
     WriteRecord,
 )
-from onehop.simulation.verdict import Output, Verdict
+from onehop.simulation.verdict import Ask, Output, Verdict
 
 FORWARDING = 60.0  # seconds for which the host that a port left forwards
 
@@ -72,6 +73,8 @@ class Host:
         self.learned: list[Effect] = []  # not yet told to the other hosts
         self.absent: set[str] = set()  # ports whose interface is gone
         self._zones = Zones(view)
+        self._waiting = WaitingRoom()
+        self._ready: list[Waiting] = []  # their next hop has been found
         self._use_flows = use_flows
         self._budgets = budgets or Budgets()
         self._left: dict[str, Moved] = {}  # ports that moved away
@@ -101,11 +104,12 @@ class Host:
                 self._left.pop(port, None)
             self._came[port] = Moved(was, self.state.now + FORWARDING)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float) -> list[Event]:
         """Time passes; what is idle goes."""
         self.state = lives.sweep(replace(self.state, now=now))
         self._left = {port: moved for port, moved in self._left.items() if moved.until > now}
         self._came = {port: moved for port, moved in self._came.items() if moved.until > now}
+        return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.port) for waiting in self._waiting.give_up(now)]
 
     def forget_hints(self) -> None:
         self.state = replace(self.state, hints={})
@@ -161,6 +165,28 @@ class Host:
         yield from self._tell(verdict, port)
         for output in (*verdict.outputs, *verdict.answers):
             yield from self._on_its_way(output)
+        for request in verdict.requests:
+            if request.what is Ask.RESOLVE and request.ip is not None:
+                yield from self._resolve(request.port, request.ip, Waiting(port, data, self.state.now))
+
+    def _resolve(self, router_port: str, ip: Ip, packet: Waiting) -> Iterator[Event]:
+        """Let a packet wait, and ask who has its next hop.
+
+        The question goes out in the name of the port whose packet waits: a router's port is bound nowhere.
+        """
+        if not self._waiting.add(router_port, ip, packet):
+            return
+        question = neighbours.question(self.view, router_port, ip)
+        if question is not None:
+            verdict = walk.emit(self.view, self._told(), router_port, question)
+            yield Judged(self.id, verdict)
+            for output in verdict.outputs:
+                yield from self._on_its_way(replace(output, source=packet.port))
+
+    def resume(self) -> list[Event]:
+        """The packets go on whose next hop has been found meanwhile."""
+        ready, self._ready = self._ready, []
+        return [event for waiting in ready for event in self.from_port(waiting.port, waiting.data)]
 
     def _note_flow(
         self, key: FlowKey, frame: Frame, data: bytes, verdict: Verdict, before: Mapping[str, int]
@@ -324,6 +350,7 @@ class Host:
             device = self.view.device(port) if port is not None else ""
             before = self.state.neighbours.get((effect.router_port, effect.ip))
             known = before is not None and before.mac == effect.neighbour.mac
+            self._ready += self._waiting.take((effect.router_port, effect.ip))
         if not known:
             self.learned.append(effect)
             if is_device(self.view, device):
