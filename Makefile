@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bpf check lint types unit test docs bench-control bench-simulation bench-compiler clean
+.PHONY: help setup bpf check lint types unit test docs bench-control bench-simulation bench-compiler clean demo demo-down
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -26,6 +26,12 @@ $(STAMP): pyproject.toml constraints.txt tools/install-debian
 bpf: setup ## generate the C headers, compile the eBPF programs
 	$(BIN)/python -m onehop.datapath.generate
 	$(BIN)/python -m onehop.datapath.build
+
+demo: setup ## a data centre on this machine: two hosts, an example tenant, real traffic (as root)
+	$(BIN)/python -m onehop.lab.demo examples/lab.yaml
+
+demo-down: setup ## take the demo down, also after a crash
+	$(BIN)/onehop lab down demo
 
 check: lint types unit ## lint, types, unit tests
 
