@@ -137,6 +137,11 @@ class Compiler:
         return self._ids.assignment()
 
     @property
+    def version(self) -> int:
+        """Of the assignment: it has changed if this has."""
+        return self._ids.version
+
+    @property
     def runs(self) -> int:
         """How many units have been computed so far."""
         return self._running.runs

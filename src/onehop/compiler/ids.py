@@ -57,6 +57,7 @@ class Assignment:
 class Ids:
     def __init__(self, before: Assignment | None = None, limits: Mapping[str, int] = LIMITS) -> None:
         before = before or Assignment()
+        self.version = 0  # goes up whenever a number is given out or given back
         self._spaces: dict[str, _Space] = {}
         for name, limit in limits.items():
             first = FIRST.get(name, 1)
@@ -71,6 +72,7 @@ class Ids:
         if number is None:
             number = here.ids[name] = _free(space, here)
             here.taken.add(number)
+            self.version += 1
         return number
 
     def release(self, space: str, name: str) -> None:
@@ -78,6 +80,7 @@ class Ids:
         number = here.ids.pop(name, None)
         if number is not None:
             here.taken.discard(number)
+            self.version += 1
 
     def names(self) -> Iterator[tuple[str, str]]:
         for space, here in self._spaces.items():
