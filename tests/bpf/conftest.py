@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from onehop.datapath import build, pins
+from onehop.datapath import build, pins, programs
 from onehop.datapath.headers import layouts_header
 from onehop.datapath.object import Object, load_object
+from onehop.linux.links import Links
 from onehop.linux.namespaces import Namespace
 from tests.bpf.sample import LAYOUTS
+from tests.bpf.world import UNDERLAY, A, B, C, World
 
 PROGRAMS = Path(__file__).parent / "programs"
 _numbers = itertools.count()
@@ -54,3 +56,29 @@ def namespaces() -> Iterator[tuple[Namespace, Namespace]]:
     names = [f"t{os.getpid()}-{next(_numbers)}" for _ in range(2)]
     with Namespace(names[0]).create() as one, Namespace(names[1]).create() as other:
         yield one, other
+
+
+# --- the datapath's own programs ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def plugged() -> Iterator[tuple[Namespace, World]]:
+    """The programs, loaded once in a namespace of their own; machines a, b and c are here."""
+    with Namespace(f"t{os.getpid()}-datapath").create() as here, Links(here) as links:
+        interfaces = {}
+        for key in (A, B, C, UNDERLAY):
+            links.veth(f"p{key}", None, f"q{key}")
+            interfaces[key] = links.index(f"p{key}")
+        links.veth("inject", None, "tcejni")
+        config = {"explain": 1, "inject_ifindex": links.index("inject")}
+        with here.entered(), programs.load(config=config, sizes={"flows": 4096}) as datapath:
+            yield here, World(datapath, interfaces)
+
+
+@pytest.fixture
+def world(plugged: tuple[Namespace, World]) -> Iterator[World]:
+    """The world as it begins, with nothing learned."""
+    here, world = plugged
+    with here.entered():
+        world.build()
+        yield world

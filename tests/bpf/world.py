@@ -10,8 +10,11 @@ MACs are 02:00:00:00:00:<port>; machines have .<port> on their network, the rout
 from __future__ import annotations
 
 import ipaddress
+import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import msgspec
@@ -40,6 +43,7 @@ from onehop.datapath.tables import OF_IPV6, SOURCE_BITS, THIS_HOST
 from onehop.datapath.testrun import SkBuff, run_program
 from onehop.datapath.traffic import Verdict
 from onehop.datapath.words import (
+    Action,
     Kind,
     MatchField,
     NeighbourFlag,
@@ -52,7 +56,10 @@ from onehop.datapath.words import (
     RuleFlag,
     SourceFlag,
 )
+from onehop.model.vocabulary import Drop, TunnelFlag
+from onehop.simulation.packet import Frame, Ip, IpPacket, Ipv4, Ipv6, Transport, Udp, build, with_ttl
 
+LEARN, RETURN, ASK, FLOOD = TunnelFlag.LEARN, TunnelFlag.RETURN, TunnelFlag.ASK, TunnelFlag.FLOOD
 A, B, C, D = 1, 2, 3, 4
 WEB, DB = 100, 200
 EDGE = 1
@@ -60,6 +67,7 @@ EDGE_WEB, EDGE_DB, WEB_EDGE, DB_EDGE = 11, 12, 21, 22
 OTHER = 2  # the other host
 ZONE = 5
 ANY = 1  # a list that allows everything
+UNDERLAY = 0  # among the interfaces
 NETWORK_OF = {A: WEB, B: WEB, C: DB, D: DB, WEB_EDGE: WEB, DB_EDGE: DB}
 SHOT, REDIRECT = 2, 7
 
@@ -80,6 +88,36 @@ def v6(port: int) -> str:
     return f"fd00:{1 if NETWORK_OF[port] == WEB else 2}::{254 if port > 20 else port}"
 
 
+def ip(port: int, version: int) -> Ip:
+    return ip_address(v4(port) if version == 4 else v6(port))
+
+
+def packet(src: int, dst: int, payload: Transport, version: int = 4, **fields: Any) -> IpPacket:
+    """From one machine's address to another's."""
+    if version == 4:
+        return Ipv4(IPv4Address(v4(src)), IPv4Address(v4(dst)), payload, **fields)
+    return Ipv6(IPv6Address(v6(src)), IPv6Address(v6(dst)), payload, **fields)
+
+
+def next_hop(src: int, dst: int) -> int:
+    """Whose MAC a machine sends to."""
+    if NETWORK_OF[src] == NETWORK_OF[dst]:
+        return dst
+    return EDGE_WEB if NETWORK_OF[src] == WEB else EDGE_DB
+
+
+def frame(src: int, dst: int, payload: Transport, version: int = 4, **fields: Any) -> Frame:
+    """As the machine at `src` sends it."""
+    return Frame(mac(next_hop(src, dst)), mac(src), packet(src, dst, payload, version, **fields))
+
+
+def routed(sent: Frame, src: int, dst: int, hops: int = 1) -> bytes:
+    """The frame as the machine at `dst` gets it."""
+    assert isinstance(sent.payload, Ipv4 | Ipv6)
+    by = EDGE_DB if NETWORK_OF[dst] == DB else EDGE_WEB
+    return build(Frame(mac(dst), mac(by), with_ttl(sent.payload, sent.payload.ttl - hops)))
+
+
 def prefix_key(of: int, cidr: str, bits: int = 32) -> PrefixKey:
     network = ipaddress.ip_network(cidr)
     six = network.version == 6
@@ -95,6 +133,14 @@ def link_local(mac: bytes) -> str:
     return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + raw))
 
 
+@dataclass(frozen=True)
+class Underlay:
+    """Where this host and the other one are."""
+
+    here: str = "192.0.2.1"
+    there: str = "192.0.2.2"
+
+
 @dataclass
 class Sent:
     """What came of a packet."""
@@ -103,12 +149,25 @@ class Sent:
     data: bytes
     verdict: Verdict
 
+    @property
+    def drop(self) -> Drop | None:
+        return Drop(self.verdict.drop) if self.verdict.drop else None
+
+    @property
+    def inner(self) -> bytes:
+        """The frame in the tunnel."""
+        assert self.verdict.action is Action.SENT
+        return self.data[50:]
+
 
 class World:
     """Tables, and the interfaces that ports are plugged into."""
 
-    def __init__(self, datapath: Datapath, interfaces: dict[int, int]) -> None:
+    def __init__(
+        self, datapath: Datapath, interfaces: dict[int, int], underlay: Underlay = Underlay()
+    ) -> None:
         self.datapath, self.interfaces = datapath, interfaces
+        self.underlay = underlay or Underlay()
         self.tables = datapath.tables
         self.ports: dict[int, Port] = {}
 
@@ -130,8 +189,10 @@ class World:
             self.put("networks", network, Network(ZONE, mtu=1450))
         self._add_router()
         self._add_hosts()
-        self.set_members(WEB, [A, B], [])
-        self.set_members(DB, [C], [OTHER])
+        for network in (WEB, DB):
+            members = [port for port, at in NETWORK_OF.items() if at == network and port < WEB_EDGE]
+            here = [port for port in members if port in self.interfaces]
+            self.set_members(network, here, [OTHER] if len(here) < len(members) else [])
 
     # --- what tests change ---
 
@@ -219,23 +280,41 @@ class World:
                 self.put("routes", prefix_key(EDGE, cidr), route)
 
     def _add_hosts(self) -> None:
-        for id, address in ((THIS_HOST, "192.0.2.1"), (OTHER, "192.0.2.2")):
-            ifindex = self.interfaces.get(0, 0) if id == OTHER else 0
-            self.put("hosts", id, Host(ip6(address), ip6("192.0.2.1"), ifindex))
-            self.put("peers", ip6(address), id)
+        here, there = ip6(self.underlay.here), ip6(self.underlay.there)
+        self.put("hosts", THIS_HOST, Host(here, here, 0))
+        self.put("hosts", OTHER, Host(there, here, self.interfaces[UNDERLAY]))
+        self.put("peers", here, THIS_HOST)
+        self.put("peers", there, OTHER)
+
+    @staticmethod
+    def now() -> int:
+        """As the programs count time."""
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
     # --- packets ---
 
-    def send(self, port: int, frame: bytes) -> Sent:
+    def send(self, port: int, frame: Frame | bytes) -> Sent:
         """A packet from the machine at a port."""
+        frame = build(frame) if isinstance(frame, Frame) else frame
         return self._run("from_port", frame, SkBuff(ifindex=self.interfaces[port]))
 
     def inject(self, port: int, frame: bytes) -> Sent:
         return self._run("inject", frame, SkBuff(mark=port))
 
+    def wrapped(
+        self, target: int, source: int, frame: Frame | bytes, flags: TunnelFlag = LEARN, **fields: Any
+    ) -> bytes:
+        """As the other host sends it."""
+        header = struct.pack("!II", 0x08000000 | source, target << 8 | flags)
+        inner = build(frame) if isinstance(frame, Frame) else frame
+        here, there = ip_address(self.underlay.here), ip_address(self.underlay.there)
+        assert isinstance(here, IPv4Address) and isinstance(there, IPv4Address)
+        outer = Ipv4(**({"src": there, "dst": here, "payload": Udp(50000, 4789, header + inner)} | fields))
+        return build(Frame("02:00:00:00:01:01", "02:00:00:00:01:02", outer))
+
     def arrive(self, frame: bytes) -> Sent:
         """A packet from the underlay."""
-        return self._run("from_underlay", frame, SkBuff(ifindex=self.interfaces[0]))
+        return self._run("from_underlay", frame, SkBuff(ifindex=self.interfaces[UNDERLAY]))
 
     def _run(self, program: str, frame: bytes, skb: SkBuff) -> Sent:
         self.tables["verdicts"].update(0, tuple(Verdict.decode(bytes(284)) for _ in self._verdicts()))

@@ -7,17 +7,19 @@ loaded.lists["rule_lists"].put(3, [Rule(...), ...])
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from onehop.datapath.build import object_path
 from onehop.datapath.layouts import Layout, per_cpu
-from onehop.datapath.libbpf import MapFull, possible_cpus
+from onehop.datapath.libbpf import BpfError, MapFull, possible_cpus
 from onehop.datapath.maps import PER_CPU, Map
 from onehop.datapath.object import Config, Object, Program, load_object
 from onehop.datapath.structs import Span
 from onehop.datapath.tables import LISTS, TABLES, Table, key_codec, value_codec
+from onehop.datapath.testrun import run_program
 
 __all__ = ["Datapath", "ListTable", "load"]
 
@@ -52,9 +54,15 @@ def load(
     sizes: Mapping[str, int] | None = None,
     reuse: Mapping[str, Map[Any, Any]] | None = None,
 ) -> Datapath:
-    """Load programs and tables. `steps` is never to be reused: it holds the programs themselves."""
+    """Load programs and tables, and start the timer that sweeps records and hints.
+
+    `steps` is never to be reused: it holds the programs themselves. `sweepers` may be, so that its timer goes
+    on with the new programs.
+    """
     loaded = load_object(object_path("datapath"), config=config, max_entries=sizes, reuse=reuse)
     try:
+        if run_program(loaded.programs["start"], bytes(64)).verdict != 0:
+            raise BpfError(errno.EBUSY, "start the timer that sweeps records and hints")
         tables = {one.name: _typed(loaded, one) for one in TABLES}
         lists = {one.name: ListTable(tables[one.spans], tables[one.elements]) for one in LISTS}
     except BaseException:

@@ -10,6 +10,7 @@
  * What the next program needs to know travels in skb->cb, and in the walk.
  */
 #include "flood.h"
+#include "sweep.h"
 
 enum step {
 	STEP_SIMULATE,
@@ -68,7 +69,7 @@ inline_ void tell_verdict(const struct walk *w, __u8 action)
 	v->source = w->origin;
 	v->host = w->host == THIS_HOST ? 0 : w->host;
 	v->rule = w->rule;
-	if (action != ACTION_FLOODED)
+	if (w->tunnel != TUNNEL_FLAG_FLOOD)
 		v->copies = 0;
 }
 
@@ -100,7 +101,7 @@ inline_ int passed(void)
 
 inline_ int dropped(struct __sk_buff *skb, struct walk *w)
 {
-	if (w->refused && !(w->tunnel & TUNNEL_FLAG_ASK)) {
+	if (w->refused) { /* also where it was asked about here: that only confirmed it */
 		w->drop = w->refused;
 		w->stage = w->refused_stage;
 		w->rule = w->refused_rule;
@@ -560,6 +561,12 @@ SEC("tc") int answers(struct __sk_buff *skb)
 	if (port->host == THIS_HOST)
 		return flow.ifindex ? deliver_to(skb, &flow, false) : TC_ACT_SHOT;
 	return send_to(skb, &flow);
+}
+
+/* Run once by whoever loads the programs: 0 if records and hints are swept from now on. */
+SEC("tc") int start(struct __sk_buff *skb)
+{
+	return start_sweeping(skb->mark ? skb->mark : SWEEP_PERIOD);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
