@@ -136,6 +136,10 @@ class Compiler:
         """The numbers given out, to be kept for the next start."""
         return self._ids.assignment()
 
+    def name(self, space: str, number: int) -> str | None:
+        """What a number in the tables stands for: an object's id; for a rule of an ACL, `<acl>/<rule>`."""
+        return self._ids.name(space, number)
+
     @property
     def version(self) -> int:
         """Of the assignment: it has changed if this has."""

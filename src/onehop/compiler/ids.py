@@ -43,7 +43,7 @@ class _Space:
     limit: int
     next: int
     ids: dict[str, int] = field(default_factory=dict)
-    taken: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Ids:
         for name, limit in limits.items():
             first = FIRST.get(name, 1)
             given = dict(before.ids.get(name, {}))
-            space = _Space(first, limit, before.next.get(name, first), given, set(given.values()))
+            names = {number: whose for whose, number in given.items()}
+            space = _Space(first, limit, before.next.get(name, first), given, names)
             self._spaces[name] = space
 
     def of(self, space: str, name: str) -> int:
@@ -71,7 +72,7 @@ class Ids:
         number = here.ids.get(name)
         if number is None:
             number = here.ids[name] = _free(space, here)
-            here.taken.add(number)
+            here.names[number] = name
             self.version += 1
         return number
 
@@ -79,8 +80,12 @@ class Ids:
         here = self._spaces[space]
         number = here.ids.pop(name, None)
         if number is not None:
-            here.taken.discard(number)
+            del here.names[number]
             self.version += 1
+
+    def name(self, space: str, number: int) -> str | None:
+        """Whose a number is."""
+        return self._spaces[space].names.get(number)
 
     def names(self) -> Iterator[tuple[str, str]]:
         for space, here in self._spaces.items():
@@ -94,10 +99,10 @@ class Ids:
 
 def _free(name: str, space: _Space) -> int:
     """The next free number, round the circle."""
-    if len(space.taken) >= space.limit - space.first:
+    if len(space.names) >= space.limit - space.first:
         raise Exhausted(name, space.limit - space.first)
     number = space.next
-    while number in space.taken or not space.first <= number < space.limit:
+    while number in space.names or not space.first <= number < space.limit:
         number = number + 1 if space.first <= number < space.limit - 1 else space.first
     space.next = number + 1
     return number

@@ -243,3 +243,14 @@ def test_a_changed_rule_swaps_one_list_and_leaves_the_ports_alone() -> None:
     assert [*difference.puts] == ["rule_lists"]
     assert len(difference.puts["rule_lists"]) == 1
     assert difference.zones == {small.table("networks")[small.key("web")].zone}
+
+
+def test_the_number_of_a_rule_tells_which_one_it_was() -> None:
+    small = acls()
+    (rule,) = (
+        r for rules in small.desired.lists["rule_lists"].values() for r in rules if r.id and not r.jump
+    )
+    inner = small.id(Acl, "inner")
+    assert small.compiler.name("rules", rule.id) == f"{inner}/all"
+    assert small.compiler.name("filters", rule.acl) == inner
+    assert small.compiler.name("rules", 999) is None
