@@ -21,6 +21,7 @@ enum step {
 
 /* skb->cb */
 enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_WALK };
+#define CB_ASKER CB_HOST /* of what a router sends: the port for which it does */
 #define CB_SOURCE CB_PLACE /* from the tunnel, the place is PLACE_TUNNEL | port */
 #define WALK_INDEX 3
 #define AT_INGRESS 16 /* in CB_WALK: redirect_peer works */
@@ -138,17 +139,12 @@ stage_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_
 /* What was sent to a port of this host, as if it had come through a tunnel. */
 inline_ int arrive_here(struct __sk_buff *skb, struct walk *w)
 {
-	int end;
-
-	if (w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)) {
-		__builtin_memset(&w->record, 0, sizeof(w->record));
-		end = reply(skb, w);
-	} else {
-		end = arrive(w, place_of(w->target, &w->out));
-	}
-	if (end == OUTPUT && !w->out.ifindex)
-		end = drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
-	return end;
+	if (!w->out.ifindex)
+		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
+	if (!(w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)))
+		return arrive(w, place_of(w->target, &w->out));
+	__builtin_memset(&w->record, 0, sizeof(w->record));
+	return reply(skb, w);
 }
 
 /* Where the target is. */
@@ -177,6 +173,7 @@ inline_ int ask(struct walk *w)
 	w->tunnel = TUNNEL_FLAG_ASK;
 	w->no_cache = 1;
 	w->hops = 0;
+	w->answer = ANSWER_NONE; /* an error about what then turns out to be a reply would be wrong */
 	copy_macs(w->packet.macs, w->near_macs); /* it goes as it came */
 	return OUTPUT;
 }
@@ -233,17 +230,6 @@ stage_ int emit(struct __sk_buff *skb, struct walk *w)
 	return end == REACHED ? OUTPUT : end;
 }
 
-/* Answers that do not end the packet: it is asked about, too. */
-inline_ int ask_and_answer(struct __sk_buff *skb, struct walk *w)
-{
-	send_clone(skb, w->host, w->origin, w->target, TUNNEL_FLAG_ASK);
-	w->drop = w->refused;
-	w->stage = w->refused_stage;
-	tell_verdict(w, ACTION_ANSWERED);
-	bpf_tail_call(skb, &steps, STEP_ANSWERS);
-	return TC_ACT_SHOT;
-}
-
 inline_ int conclude(struct __sk_buff *skb, struct walk *w, int end)
 {
 	switch (end) {
@@ -275,7 +261,7 @@ inline_ int begin(struct __sk_buff *skb, struct walk *w)
 
 SEC("tc") int simulate(struct __sk_buff *skb)
 {
-	__u32 place = skb->cb[CB_PLACE];
+	__u32 place = skb->cb[CB_PLACE], asker = skb->cb[CB_ASKER];
 	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
 	struct walk *w = walk_at(0);
 	struct port *port;
@@ -289,10 +275,10 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	end = begin(skb, w);
 	if (!end)
 		end = port && port->flags & PORT_FLAG_ON_ROUTER && port->peer ? emit(skb, w) : send(skb, w);
+	if (asker)
+		w->origin = asker;
 	if (end == OUTPUT)
 		end = locate(w);
-	if (end == OUTPUT && w->answer && w->tunnel & TUNNEL_FLAG_ASK)
-		return ask_and_answer(skb, w);
 	if (end == OUTPUT && w->host == THIS_HOST)
 		end = arrive_here(skb, w);
 	return end == OUTPUT ? put_out(skb, w, place, at_ingress) : conclude(skb, w, end);
@@ -358,12 +344,14 @@ SEC("tc") int from_port(struct __sk_buff *skb)
 	}
 	skb->cb[CB_PORT] = port;
 	skb->cb[CB_PLACE] = key.place;
+	skb->cb[CB_ASKER] = 0;
 	skb->cb[CB_WALK] = AT_INGRESS;
 	bpf_tail_call(skb, &steps, STEP_SIMULATE);
 	return refused(port, DROP_INTERNAL, skb->len);
 }
 
-/* At the egress of the injection device: clones to send on, and what the agent sends as the port skb->mark. */
+/* At the egress of the injection device: clones to send on, and what the agent sends as the port skb->mark. What it
+ * sends as a router's port, which is on no host, goes out in the name of the machine's port skb->priority. */
 SEC("tc") int inject(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
@@ -390,6 +378,7 @@ SEC("tc") int inject(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	skb->cb[CB_PORT] = skb->mark;
 	skb->cb[CB_PLACE] = PLACE_PORT | skb->mark;
+	skb->cb[CB_ASKER] = skb->priority;
 	skb->cb[CB_WALK] = 0;
 	skb->mark = 0;
 	bpf_tail_call(skb, &steps, STEP_SIMULATE);
@@ -475,8 +464,10 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 /* A tunnel packet for a port of this host, or for the members of a network. */
 inline_ int take(struct __sk_buff *skb, struct walk *w)
 {
-	int end = follow(w);
+	int end = 0;
 
+	if (w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD))
+		end = follow(w); /* all else has been judged by its sender */
 	if (end)
 		return end;
 	classify(skb, w);
