@@ -261,7 +261,7 @@ class Host:
     def _arrive(self, output: Output) -> Iterator[Event]:
         """A frame for a port or network of this host, from wherever."""
         if not output.flags & TunnelFlag.FLOOD and not self.has(output.target):
-            yield Dropped(self.id, Drop.NO_BINDING, output.target)
+            yield Dropped(self.id, Drop.NO_BINDING, output.source, output.refused)
             return
         verdict = walk.receive(self.view, self._told(), output, self._ports())
         self._apply(verdict.effects)
