@@ -22,10 +22,12 @@ class Simulated:
         return self.cloud.view
 
     def send(self, port: Port, frame: bytes) -> Life:
-        return self._told(self.cloud.send(port.id, frame))
+        life = self.cloud.send(port.id, frame)
+        return self.told(life, life)
 
-    def _told(self, life: cloud.Life) -> Life:
-        by = {name for verdict in life.verdicts for step in verdict.steps for name in self._names(step)}
+    def told(self, judged: cloud.Life, life: cloud.Life) -> Life:
+        """What became of a frame; why, is what the simulation says."""
+        by = {name for verdict in judged.verdicts for step in verdict.steps for name in self._names(step)}
         return Life(
             tuple(Delivered(d.port, d.frame) for d in life.delivered),
             tuple(Dropped(d.reason, by, d.refused) for d in life.dropped),
@@ -60,7 +62,9 @@ class Simulated:
         self.cloud.forget(hints=hints, flows=flows)
 
     def wait(self, seconds: float) -> Life:
-        return self._told(self.cloud.wait(seconds))
+        life = self.cloud.wait(seconds)
+        return self.told(life, life)
 
     def settle(self) -> Life:
-        return self._told(self.cloud.settle())
+        life = self.cloud.settle()
+        return self.told(life, life)

@@ -1,0 +1,188 @@
+"""Simulation and kernel side by side: each packet goes through both, and all that comes of it is compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from onehop.datapath.words import Action
+from onehop.model import Port
+from onehop.model.view import View
+from onehop.model.vocabulary import Drop, Stage
+from onehop.simulation import cloud
+from onehop.simulation.cloud import Delivered, Dropped, Event, Judged, Left, Logged, Sent
+from onehop.simulation.cloud.host import Host
+from onehop.simulation.connections import is_live
+from onehop.simulation.state import HINT_LIFE, Tuple
+from tests.support import network
+from tests.support.kernel.cloud import Kernel, KernelCloud
+from tests.support.kernel.host import KernelHost
+from tests.support.kernel.words import packed
+from tests.support.simulated import Simulated
+
+
+class Different(AssertionError):
+    """Simulation and kernel disagree."""
+
+
+class Twin:
+    """A `Network` that is both. What it tells is what the kernel did."""
+
+    def __init__(self, kernel: Kernel, view: View, *, use_flows: bool = False) -> None:
+        self.simulated = Simulated(view, use_flows=use_flows)
+        self.kernel = KernelCloud(kernel, view)
+
+    @property
+    def view(self) -> View:
+        return self.simulated.view
+
+    def send(self, port: Port, frame: bytes) -> network.Life:
+        spec = self.simulated.cloud.send(port.id, frame)
+        real = self.kernel.send(port.id, frame)
+        return self._same(f"sent at {port.name}: {frame.hex()}", spec, real)
+
+    def _same(self, what: str, spec: cloud.Life, real: cloud.Life) -> network.Life:
+        differences = [*self._compare_lives(spec, real), *self.compare_states()]
+        if differences:
+            raise Different("\n".join([what, *differences, *self.trace(spec)]))
+        return self.simulated.told(spec, real)
+
+    def _compare_lives(self, spec: cloud.Life, real: cloud.Life) -> list[str]:
+        wanted, actual = _counted(spec), _counted(real)
+        missing, surplus = wanted - actual, actual - wanted
+        return [
+            *(f"- only the simulation: {self._words(one)}" for one in missing.elements()),
+            *(f"+ only the kernel:     {self._words(one)}" for one in surplus.elements()),
+        ]
+
+    def compare_states(self) -> list[str]:
+        found = []
+        for id, host in self.kernel.hosts.items():
+            spec = self.simulated.cloud.hosts[id]
+            for what, (wanted, actual) in states(spec, host).items():
+                found.extend(f"{what} of {self._name(id)}: {text}" for text in _unequal(wanted, actual))
+        return found
+
+    def trace(self, life: cloud.Life) -> list[str]:
+        """What both say of the last packet."""
+        lines = ["simulation:"]
+        for event in life.events:
+            if isinstance(event, Judged):
+                verdict = event.verdict
+                drop, stage = _word(Drop, verdict.drop), _word(Stage, verdict.stage)
+                lines.append(f"  on {self._name(event.host)}: drop {drop}, stage {stage}")
+                lines += [f"    {s.stage.name} {self._name(s.device)}: {s.text}" for s in verdict.steps]
+            else:
+                lines.append(f"  {self._event(event)}")
+        lines.append("kernel:")
+        for run in self.kernel.runs:
+            v = run.verdict
+            drop, stage, refused = _word(Drop, v.drop), _word(Stage, v.stage), _word(Drop, v.refused)
+            lines.append(
+                f"  on {self._name(run.host)}: {Action(v.action).name}, drop {drop}, stage {stage}, "
+                f"refused {refused}, {'from the flow cache, ' if v.hit else ''}rule {v.rule}"
+            )
+            lines += [f"    {self._event(event)}" for event in run.events]
+        return lines
+
+    def _event(self, event: Event) -> str:
+        return self._words(_told(event) or ())
+
+    def _words(self, told: tuple[Any, ...]) -> str:
+        words = [self._name(str(word)) for word in told]
+        return " ".join(word if len(word) <= 400 else f"{word[:400]}..." for word in words)
+
+    def _name(self, id: str) -> str:
+        found = self.view.find(id)
+        return found.name if found is not None else id
+
+    def change(self, view: View) -> None:
+        self.simulated.change(view)
+        self.kernel.change(view)
+
+    def interface(self, port: Port, up: bool) -> None:
+        self.simulated.interface(port, up)
+        self.kernel.interface(port.id, up)
+
+    def forget(self, hints: bool, flows: bool) -> None:
+        self.simulated.forget(hints, flows)
+        self.kernel.forget(hints=hints, flows=flows)
+
+    def wait(self, seconds: float) -> network.Life:
+        return self._same("waited", self.simulated.cloud.wait(seconds), self.kernel.wait(seconds))
+
+    def settle(self) -> network.Life:
+        return self._same("settled", self.simulated.cloud.settle(), self.kernel.settle())
+
+
+# --- what became of a packet --------------------------------------------------------------------------------
+
+
+def _counted(life: cloud.Life) -> Counter[tuple[Any, ...]]:
+    return Counter(told for event in life.events if (told := _told(event)) is not None)
+
+
+def _told(event: Event) -> tuple[Any, ...] | None:
+    match event:
+        case Delivered(host, port, frame):
+            return "delivered", host, port, frame.hex()
+        case Sent(host, envelope, flags):
+            return "sent", host, envelope.src, envelope.dst, envelope.data.hex(), int(flags)
+        case Dropped(host, reason, port, refused):
+            return "dropped", host, (refused or reason).name, port
+        case Left(host, request):
+            return "left", host, request.what, request.port, request.ip, request.data.hex()
+        case Logged(host, log):
+            return "logged", host, log
+    return None
+
+
+def _word(words: type[Drop] | type[Stage], value: int | None) -> str:
+    return words(value).name if value else "none"
+
+
+# --- what they remember -------------------------------------------------------------------------------------
+
+
+def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict[Any, Any]]]:
+    state = spec.state
+    records = {
+        _key(r.opener, r.far): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
+        for r in state.records.values()
+        if is_live(r, state.now)
+    }
+    hints = {
+        _key(port, replies): hint.opener
+        for (port, replies), hint in state.hints.items()
+        if state.now - hint.used <= HINT_LIFE
+    }
+    fragments = {
+        (k.port, k.protocol, packed(k.src), packed(k.dst), k.id): (
+            f.src_port, f.dst_port, *(f.icmp or (0, 0)), f.end,
+        )
+        for k, f in state.fragments.items()
+    }  # fmt: skip
+    neighbours = {(port, packed(ip)): n.mac for (port, ip), n in state.neighbours.items()}
+    return {
+        "records": (records, real.records()),
+        "hints": (hints, real.hints()),
+        "fragments": (fragments, real.fragments()),
+        "macs": (dict(state.macs), real.macs()),
+        "neighbours": (neighbours, real.neighbours()),
+    }
+
+
+def _key(port: str, t: Tuple) -> tuple[Any, ...]:
+    return port, t.protocol, packed(t.src), packed(t.dst), t.src_port, t.dst_port
+
+
+def _unequal(wanted: dict[Any, Any], actual: dict[Any, Any]) -> list[str]:
+    keys = [*wanted, *(key for key in actual if key not in wanted)]
+    return [
+        f"{key}: {wanted.get(key)} in the simulation, {actual.get(key)} in the kernel"
+        for key in keys
+        if wanted.get(key) != actual.get(key)
+    ]
+
+
+__all__ = ["Different", "Twin"]
