@@ -18,7 +18,10 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def machine() -> str:
-    return f"{os.cpu_count()} CPUs, kernel {platform.release()}, Python {platform.python_version()}"
+    """What it is, and how busy it is: figures of a busy machine are worth little."""
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    about = f"{os.cpu_count()} CPUs, kernel {platform.release()}, Python {platform.python_version()}"
+    return f"{about}, load average {load}"
 
 
 def show(figures: Mapping[str, float], units: Mapping[str, str]) -> None:

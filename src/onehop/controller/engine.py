@@ -144,17 +144,19 @@ class Engine:
 
     async def _try(self, operations: Sequence[Operation], actor: Actor, once: _Once | None) -> Done | None:
         """One plan, one transaction. None when the plan was overtaken."""
+        planned_at = self._cache.revision
         draft = self._draft(operations, actor)
         try:
-            if not draft.sets:
+            sets = draft.shared_sets()
+            if not sets:
                 return await self._execute(draft, {}, actor, once)
-            async with self._sets.turn(draft.sets) as known:
-                if known.moved:
+            async with self._sets.turn(sets) as known:
+                if max(known.values()) > planned_at or draft.overtaken(planned_at):
                     draft.choice.forget()
                     draft = self._draft(operations, actor)
-                if not draft.sets <= known.revisions.keys():
+                if not draft.shared_sets() <= known.keys():
                     return None
-                return await self._execute(draft, known.revisions, actor, once)
+                return await self._execute(draft, known, actor, once)
         finally:
             draft.choice.forget()
 

@@ -99,6 +99,15 @@ class Draft:
         """What would be there."""
         return self._view
 
+    def shared_sets(self) -> set[str]:
+        """Of the sets, those that others may write as well: all but those of what this plan makes."""
+        made = {id for id in self._view.changed() if self._cache.view.find(id) is None}
+        return {name for name in self.sets if name.partition("/")[2] not in made}
+
+    def overtaken(self, revision: Revision) -> bool:
+        """Whether an object that this changes was written after a revision of the cache."""
+        return any(self._cache.revision_of(id) > revision for id in self._view.changed())
+
     # --- operations ---------------------------------------------------------------------------------
 
     def take(self, operations: Sequence[Operation]) -> None:
@@ -227,7 +236,8 @@ class Draft:
     # --- the plan -----------------------------------------------------------------------------------
 
     def plan(self, known_sets: Mapping[str, Revision]) -> Plan:
-        """Guards and writes. `known_sets` are the revisions of the guards of `sets`; 0, if never written."""
+        """Guards and writes. `known_sets` are the revisions of the guards of `shared_sets()`; 0, if never
+        written."""
         plan = Plan([], [], [], [])
         for id, after in self._view.changed().items():
             before = self._cache.view.find(id)
@@ -238,7 +248,7 @@ class Draft:
         self._claims(plan)
         gone = {c.id for c in plan.changes if c.after is None}
         for scope in sorted(self.sets):
-            key, revision = guard_key(scope), known_sets[scope]
+            key, revision = guard_key(scope), known_sets.get(scope, 0)
             plan.guards.append(AtRevision(key, revision) if revision else Absent(key))
             if scope.partition("/")[2] not in gone:
                 plan.writes.append(Put(key, b""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
 
 from onehop.controller.cache import Cache
 from onehop.controller.keys import guard_key
@@ -18,14 +17,6 @@ from onehop.store.interface import Revision, Store
 
 REMEMBERED = 50_000
 FOLLOW = 5.0
-
-
-@dataclass(slots=True)
-class Known:
-    """The revisions of guards, 0 where never written. `moved`: the view has changed in the meantime."""
-
-    revisions: dict[str, Revision]
-    moved: bool
 
 
 class Sets:
@@ -36,16 +27,16 @@ class Sets:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}  # with the number of those who want it
 
     @contextlib.asynccontextmanager
-    async def turn(self, sets: Collection[str]) -> AsyncIterator[Known]:
-        """Wait until nobody else in this controller writes these sets, and learn their guards."""
-        planned_at = self._cache.revision
+    async def turn(self, sets: Collection[str]) -> AsyncIterator[dict[str, Revision]]:
+        """Wait until nobody else in this controller writes these sets, and learn the revisions of their
+        guards: 0, where never written. The cache has what was written up to there."""
         async with contextlib.AsyncExitStack() as stack:
             for name in sorted(sets):
                 await stack.enter_async_context(self._lock(name))
             revisions = {name: await self._revision(name) for name in sorted(sets)}
             async with asyncio.timeout(FOLLOW):
                 await self._cache.wait_for(max(revisions.values(), default=0))
-            yield Known(revisions, moved=self._cache.revision != planned_at)
+            yield revisions
 
     def wrote(self, sets: Collection[str], revision: Revision) -> None:
         """The guards were written at this revision."""

@@ -30,10 +30,11 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A host that lost power sends no reset: ask it. etcd allows a ping each five seconds.
+    # A host that lost power sends no reset: ask it, as long as there are calls (a watch is one). etcd allows
+    # a ping each five seconds then, and while there are none one in two hours: more are too many for it.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     # Channels with equal targets would share one connection otherwise, and lanes be none.
     ("grpc.use_local_subchannel_pool", 1),

@@ -21,7 +21,7 @@ def host_of(scope: Scope, here: Parts) -> str | None:
         actor = caller(Headers.from_scope(scope).get("authorization"), here.cache.view)
     except Unauthorized:
         return None
-    return actor.host if actor.cloud is not None else None
+    return actor.host if actor.cloud == "host" else None
 
 
 @asgi("/v1/feed", copy_scope=False)
