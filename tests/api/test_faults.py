@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 import uuid
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -194,3 +195,16 @@ def health(url: str) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return int(error.code)
+
+
+def test_health_tells_of_an_object_that_only_a_newer_version_can_read(etcd: EtcdCluster) -> None:
+    prefix = f"/{uuid.uuid4()}/"
+    with Controller(etcd.url(prefix), options=LOOPBACK) as controller:
+        api = controller.api()
+        assert api.call("GET", "/v1/health").status_code == 200
+        key = f"{prefix}data/obj/network/{uuid.uuid4()}".encode()
+        value = json.dumps({"hologram": True}).encode()
+        etcd.post("kv/put", {"key": b64encode(key).decode(), "value": b64encode(value).decode()})
+        until(lambda: api.call("GET", "/v1/health").status_code == 503)
+        told = api.call("GET", "/v1/health").json()
+        assert told["status"] == "unavailable" and "newer Onehop" in told["store"]

@@ -79,6 +79,15 @@ def test_sigterm_ends_a_controller_with_open_streams() -> None:
         assert controller.end() == 0
 
 
+def test_sigterm_does_not_wait_for_clients_that_do_nothing() -> None:
+    """Over TLS a connection ends when both have said goodbye, and an idle client reads nothing."""
+    with Controller() as controller:
+        clients = [controller.api() for _ in range(5)]
+        assert {client.told("GET", "/v1/whoami")["role"] for client in clients} == {"admin"}
+        assert controller.end() == 0
+        assert "exceeded" not in controller.log.read_text()
+
+
 def test_what_is_refused_is_a_sentence_and_touches_nothing(tmp_path: Path) -> None:
     assert "--public" in failed("--state", str(tmp_path), "--listen", "0.0.0.0:0")
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from onehop.controller.actor import Actor
@@ -313,3 +315,27 @@ async def test_what_rests_is_known_to_a_controller_that_starts_later(desk: Desk)
     later = await Engine.open(desk.store, desk.cache)
     with pytest.raises(Unprocessable, match="no address is free"):
         await later.commit([port("web", "b")], desk.me)
+
+
+async def test_many_bulks_that_make_networks_with_their_parts_get_along(desk: Desk) -> None:
+    """Sets of what a plan itself makes are nobody else's: such plans need not wait for each other."""
+    bulks = [
+        [create("network", name=f"n{i}"), subnet(f"n{i}", "v4", "10.0.1.0/24"), port(f"n{i}", "p")]
+        for i in range(12)
+    ]
+    done = await asyncio.gather(*(desk.do(*bulk) for bulk in bulks))
+    assert len({result.object.id for one in done for result in one.results}) == 36
+    await assert_in_order(desk.store)
+
+
+async def test_a_plan_is_made_anew_when_an_object_it_changes_was_written_meanwhile(desk: Desk) -> None:
+    await desk.web()
+    await desk.do(create("router", name="edge"), create("port", router="edge", name="p", kind="router"))
+    address = [{"ip": "192.0.2.1", "prefix": 24}]
+    await asyncio.gather(
+        desk.do(patch("port", "edge/p", addresses=address)),  # changes a set, so it waits for its guard
+        *(desk.do(patch("port", "edge/p", labels={f"l{i}": "x"})) for i in range(6)),
+    )
+    (found,) = desk.cache.view.all(Port)
+    assert set(found.labels) == {f"l{i}" for i in range(6)}
+    assert [a.ip for a in found.addresses] == ["192.0.2.1"]

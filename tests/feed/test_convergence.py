@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import uuid
+
 import pytest
 
-from onehop.store import Store
-from tests.feed.town import GATEWAY, H1, H2, H3, RED, TOWN, port, retitled
+from onehop.model import Host
+from onehop.store import Store, open_store
+from tests.feed.town import BLUE, GATEWAY, H1, H2, H3, RED, TOWN, bound, port, retitled, uid
+from tests.support.etcd import EtcdCluster
 from tests.support.feeding import controller, until, watching, write
 
 pytestmark = pytest.mark.anyio
@@ -55,3 +60,38 @@ async def test_presence_comes_back_when_only_the_lease_was_lost(store: Store) ->
         await store.revoke(first)
         await until(lambda: c.feed.reports.lease != first and c.feed.presence.is_here(H1))
         assert await store.get(f"status/host/{H1}/c") is not None
+
+
+async def test_hosts_that_never_came_are_named_and_not_waited_for(store: Store) -> None:
+    await write(store, *TOWN)
+    new = Host(id=uid(2, 77), name="h77")
+    async with contextlib.AsyncExitStack() as stack:
+        c = await stack.enter_async_context(controller(store))
+        hosts = [await stack.enter_async_context(watching(host, c.url)) for host in (H1, H2, H3, GATEWAY)]
+        await until(lambda: all(host.has(c) for host in hosts))
+        await write(store, new)
+        at = port(RED, 40)
+        revision = await write(store, at, bound(at, new.id))
+        result = await c.wait(revision)
+        assert result.done and result.dead == (new.id,)
+
+
+async def test_a_host_that_is_late_with_something_else_is_not_waited_for(etcd: EtcdCluster) -> None:
+    """Whether a controller asks of its own hosts, or of another's."""
+    store = await open_store(etcd.url(f"/test-{uuid.uuid4().hex}/"))
+    await write(store, *TOWN)
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        stack.push_async_callback(store.close)
+        one, two = [await enter(controller(store, name=name)) for name in ("one", "two")]
+        red = [await enter(watching(host, one.url)) for host in (H1, H2, GATEWAY)]
+        blue = await enter(watching(H3, two.url))
+        await until(lambda: all(host.has(one) for host in red) and blue.has(two))
+        blue.may_apply.clear()
+        late = await write(store, retitled(port(BLUE, 10), "late"))
+        revision = await write(store, retitled(port(RED, 10), "new"))
+        for c in (one, two):
+            assert (await c.wait(late, 0.5)).waiting == (H3,)
+            assert (await c.wait(revision)).done
+        blue.may_apply.set()
+        assert (await one.wait(late)).done

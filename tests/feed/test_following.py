@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from onehop.store import Store, open_store
+from onehop.feed.messages import PortReport
+from onehop.store import Delete, Store, open_store
 from onehop.store.sqlite import mark_restored
 from tests.feed.town import BLUE, GATEWAY, H1, H2, H3, HOSTS, RED, TOWN, bound, port, retitled, tenant, uid
 from tests.support.feeding import Watcher, controller, until, watching, write
@@ -206,3 +208,28 @@ async def test_only_a_controller_of_the_pinned_authority_is_believed(store: Stor
     ):
         await until(lambda: red.has(c))
         assert not fooled.mirror
+
+
+async def test_how_ports_do_is_said_again_to_whoever_comes_next(store: Store) -> None:
+    """However long the controller was away, and whatever became of what it wrote."""
+    await write(store, *TOWN)
+    here, key = port(RED, 10), f"status/port/{port(RED, 10).id}/{H1}"
+
+    async def told() -> bool:
+        return await store.get(key) is not None
+
+    async with contextlib.AsyncExitStack() as stack:
+        async with controller(store) as c:
+            host = await stack.enter_async_context(watching(H1, c.url))
+            await until(lambda: host.has(c))
+            host.follower.report_ports(
+                [PortReport(here.id, "active"), PortReport(port(BLUE, 10).id, "active")]
+            )
+            while not await told():
+                pass
+            url_port = int(c.url.rpartition(":")[2].partition("/")[0])
+        await store.transact([], [Delete(key)])
+        async with controller(store, port=url_port) as c:
+            while not await told():
+                pass
+            assert await store.get(f"status/port/{port(BLUE, 10).id}/{H1}") is None

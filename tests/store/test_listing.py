@@ -56,19 +56,27 @@ async def test_a_page_that_ends_with_the_last_key_is_the_last(store: Store) -> N
 async def test_pages_are_of_one_revision_while_writes_go_on(store: Store) -> None:
     await fill(store, 300)
     before, _ = await list_all(store, "obj/")
-    going = True
+    going, written = True, 0
 
     async def disturb(lane: int) -> None:
+        nonlocal written
         number = lane
         while going:
             number = (number + 7) % 300
             await store.transact([], [Put(f"obj/{number:05}", b"changed"), Put(f"obj/{number:05}+", b"new")])
             await store.transact([], [Delete(f"obj/{(number * 3) % 300:05}")])
+            written += 1
+
+    async def disturbed() -> None:
+        seen = written
+        while written == seen:  # noqa: ASYNC110 - writers go on without an end
+            await asyncio.sleep(0)
 
     page = await store.list("obj/", limit=7)
     entries = list(page.entries)
     writers = [asyncio.create_task(disturb(lane)) for lane in range(4)]
     while page.next is not None:
+        await disturbed()
         page = await store.list("obj/", start=page.next, revision=page.revision, limit=7)
         entries += page.entries
     going = False

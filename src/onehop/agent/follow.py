@@ -22,7 +22,7 @@ from onehop.feed.messages import Answer, Delta, Follow, Item, Learned, PortRepor
 from onehop.model import Object
 from onehop.model.view import Topology
 
-# A controller may die with reports that it had heard and not yet written; what is older than this it wrote.
+# A controller may die with what it had heard and not yet written; what was learned before that it wrote.
 REPEAT = 60.0
 REPORTS = 512  # or ids, in one message
 
@@ -64,7 +64,7 @@ class Follower:
         self._puts: dict[str, Item] = {}
         self._removes: set[str] = set()
         self._asked: dict[Target, list[asyncio.Future[str | None]]] = {}
-        self._reports: dict[str, tuple[float, PortReport]] = {}
+        self._reports: dict[str, PortReport] = {}  # what was last said of each bound port
         self._learned: dict[tuple[str, str, str], tuple[float, Learned]] = {}
         self._health: dict[str, str] = {}
         self._link = FeedLink(host, agent, controllers, self, pause=pause, settle=settle)
@@ -95,9 +95,7 @@ class Follower:
 
     def report_ports(self, reports: Iterable[PortReport]) -> None:
         reports = list(reports)
-        now = time.monotonic()
-        self._reports = {port: said for port, said in self._reports.items() if now - said[0] < REPEAT}
-        self._reports.update((report.port, (now, report)) for report in reports)
+        self._reports.update((report.port, report) for report in reports)
         for start in range(0, len(reports), REPORTS):
             self._link.say(Report(ports=tuple(reports[start : start + REPORTS])))
 
@@ -155,7 +153,8 @@ class Follower:
 
     def backlog(self) -> Iterable[Up]:
         now = time.monotonic()
-        ports = [report for said, report in self._reports.values() if now - said < REPEAT]
+        self._reports = {port: report for port, report in self._reports.items() if self._is_bound(port)}
+        ports = list(self._reports.values())
         learned = [entry for said, entry in self._learned.values() if now - said < REPEAT]
         yield Report(health=self._all_health())
         for start in range(0, len(ports), REPORTS):
@@ -164,6 +163,9 @@ class Follower:
             yield Report(learned=tuple(learned[start : start + REPORTS]))
         for target in self._asked:
             yield Follow((target,))
+
+    def _is_bound(self, port: str) -> bool:
+        return any(binding.host == self.host for binding in self.topology.bindings(port))
 
     async def welcomed(self, incarnation: str, fresh: bool) -> None:
         self._coming, self._fresh = incarnation, fresh

@@ -5,12 +5,25 @@ What an actor may not see does not exist for it: the answer is the same as for s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from onehop.controller.actor import Actor
 from onehop.controller.refusals import Forbidden, Malformed, NotFound, Refusal
-from onehop.model import KINDS, Invalid, Kind, Object, Problem, Project, Role, Scope, kind_of
+from onehop.model import (
+    KINDS,
+    Invalid,
+    Kind,
+    Network,
+    Object,
+    Problem,
+    Project,
+    Role,
+    Scope,
+    Subnet,
+    kind_of,
+)
 from onehop.model.fields import Leaf, gather, references, rewrite, trait_of
 from onehop.model.formats import is_id
 from onehop.model.names import Unresolved, resolve
@@ -35,6 +48,13 @@ class Access:
         if self._actor.may_read(obj.project):
             return True
         return any(granted(obj, project, self._view) for project in self._actor.projects)
+
+    def candidates(self, kind: Kind) -> Iterable[str]:
+        """The ids of a kind among which are all that the actor sees."""
+        if kind.scope is Scope.CLOUD or self._actor.may_read(None) or kind.type in (Network, Subnet):
+            return self._view.ids_of(kind.name)
+        owned = (self._view.referrers(project, kind.name) for project in self._actor.projects)
+        return itertools.chain.from_iterable(owned)
 
     # --- projects -----------------------------------------------------------------------------------
 

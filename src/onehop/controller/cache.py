@@ -28,7 +28,16 @@ from onehop.controller.keys import OBJECTS, decode, parse_object_key
 from onehop.model import Object
 from onehop.model.claims import claims
 from onehop.model.view import Topology
-from onehop.store.interface import Batch, Compacted, Entry, Revision, Store, StoreError, list_all
+from onehop.store.interface import (
+    Batch,
+    Compacted,
+    Entry,
+    Incompatible,
+    Revision,
+    Store,
+    StoreError,
+    list_all,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +65,7 @@ class Cache:
         self.holders = Holders()
         self.revision: Revision = 0
         self.incarnation = store.incarnation
+        self.trouble: str | None = None  # what of the store this version cannot read: the cache stands still
         self._store = store
         self._revisions: dict[str, Revision] = {}
         self._subscribers: list[Subscriber] = []
@@ -106,10 +116,12 @@ class Cache:
                 async with contextlib.aclosing(self._store.watch(OBJECTS, after=self.revision)) as watch:
                     async for batch in watch:
                         self._take(batch)
-                        pause = RETRY
+                        self.trouble, pause = None, RETRY
             except Compacted:
                 await self._relist_for_sure()
             except StoreError as error:
+                if isinstance(error, Incompatible):
+                    self.trouble = str(error)
                 log.warning("the cache cannot follow the store", error=str(error), again_in=pause)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, RETRY_MOST)
@@ -118,8 +130,12 @@ class Cache:
         pause = RETRY
         while True:
             try:
-                return await self._relist()
+                await self._relist()
+                self.trouble = None
+                return
             except StoreError as error:
+                if isinstance(error, Incompatible):
+                    self.trouble = str(error)
                 log.warning("the cache cannot list the store", error=str(error), again_in=pause)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, RETRY_MOST)

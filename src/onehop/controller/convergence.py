@@ -1,8 +1,9 @@
 """Waiting until a change is in effect: at every live host that it concerns.
 
 Each controller knows how far its own hosts are, and where there are other controllers it tells them:
-`status/controller/<name>/<name>` holds the last change it has `seen`, and which hosts are `behind` it and how
-far they are. Hosts that are dead are named, never waited for.
+`status/controller/<name>/<name>` holds the last change it has `seen`, and which hosts are `behind` it: by
+host the revisions that are still owed to it, or one that it has got to if they are not known. Hosts that are
+dead or never came are named, never waited for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onehop.controller.feed_server import FeedServer
 from onehop.controller.liveness import Presence
 from onehop.controller.reports import Reports, key
 
+Owed = int | list[int]
 PAUSE = 0.05  # seconds between two tellings
 BEHIND = 200  # hosts named in one telling
 
@@ -38,6 +40,10 @@ class Convergence:
         """As replies show it."""
         lists = {name: list(getattr(self, name)) for name in ("waiting", "dead", "controllers")}
         return {"done": self.done, **lists}
+
+
+def _is_owed(owed: Owed, revision: int) -> bool:
+    return owed < revision if isinstance(owed, int) else revision in owed
 
 
 class Convergences:
@@ -83,7 +89,7 @@ class Convergences:
             if floor is not None:
                 if floor < revision:
                     waiting.add(host)
-            elif host in dead:
+            elif host in dead or self._presence.never_came(host):
                 gone.add(host)
             elif not self._presence.is_here(host):
                 waiting.add(host)
@@ -91,10 +97,10 @@ class Convergences:
         for name, seen, behind in self._others():
             if seen < revision:
                 controllers.add(name)
-            waiting.update(host for host, floor in behind.items() if floor < revision)
+            waiting.update(host for host, owed in behind.items() if _is_owed(owed, revision))
         return Convergence(revision, tuple(sorted(waiting)), tuple(sorted(gone)), tuple(sorted(controllers)))
 
-    def _others(self) -> Iterator[tuple[str, int, dict[str, int]]]:
+    def _others(self) -> Iterator[tuple[str, int, dict[str, Owed]]]:
         for name, told in self._presence.controllers.items():
             if name != self._feed.name:
                 yield name, int(told.get("seen", 0)), dict(told.get("behind", {}))
@@ -113,10 +119,10 @@ class Convergences:
             await asyncio.sleep(PAUSE)
 
     def _tell(self) -> None:
-        behind: dict[str, int] = {}
+        behind: dict[str, Owed] = {}
         for session in self._feed.sessions():
             if not session.settled and len(behind) < BEHIND:
-                behind[session.host] = session.applied
+                behind[session.host] = session.owed()
         told = {"seen": self._feed.revision, "behind": behind}
         if told != self._told:
             self._told = told

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from onehop.controller import audit
+from onehop.controller import audit, sweep
+from onehop.controller.cache import Cache
 from onehop.controller.metrics import Metrics
 from onehop.store import Absent, Committed, LeaseGone, Put, Revision, Store, StoreError
 
@@ -39,17 +40,18 @@ class Duty:
     do: Callable[[], Awaitable[None]]
 
 
-def duties_of(store: Store) -> list[Duty]:
+def duties_of(store: Store, cache: Cache) -> list[Duty]:
     """The duties of a controller. A new one is added here."""
-    return [Duty("sweep", SWEEP_EVERY, _sweeping(store)), Duty("compact", HISTORY, _compacting(store))]
+    sweeping = Duty("sweep", SWEEP_EVERY, _sweeping(store, cache))
+    return [sweeping, Duty("compact", HISTORY, _compacting(store))]
 
 
-def _sweeping(store: Store) -> Callable[[], Awaitable[None]]:
-    async def sweep() -> None:
-        deleted = await audit.sweep(store)
+def _sweeping(store: Store, cache: Cache) -> Callable[[], Awaitable[None]]:
+    async def do() -> None:
+        deleted = await audit.sweep(store) + await sweep.sweep(store, cache)
         log.info("swept", deleted=deleted)
 
-    return sweep
+    return do
 
 
 def _compacting(store: Store) -> Callable[[], Awaitable[None]]:

@@ -141,8 +141,11 @@ class FeedServer:
             if session is not None:
                 session.owe(delta.puts)
                 session.owe(delta.removes)
+                session.concern(revision)
         for change in changes:
             self._clear_up(change)
+            if change.before is None and isinstance(change.after, Host):
+                self.note_absent(change.id)
         self._tell_listeners()
 
     def _check_history(self) -> None:
@@ -356,7 +359,7 @@ class FeedServer:
     def _applied(self, session: Session, revision: int) -> None:
         if revision > session.marked:
             raise BadFrame(f"revision {revision} cannot be in effect; the last one told was {session.marked}")
-        session.applied = max(session.applied, revision)
+        session.apply(revision)
         self._tell_listeners()
 
     def _compare(self, session: Session, held: Held) -> None:

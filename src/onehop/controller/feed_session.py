@@ -9,12 +9,14 @@ by then. However slow it is, what waits is bounded by what it follows, and nothi
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
 from onehop.feed.messages import Answer, Learned
 
 MAX_LEARNED = 1024  # entries kept for a port
+MAX_OWED = 64  # revisions of which it is known that they concern a host and are not in effect there
 
 
 class Closed(Exception):
@@ -44,6 +46,7 @@ class Session:
         self.dirty: set[str] = set()
         self.parted = False  # whether a part of a change was sent, and the rest not yet
         self.answers: list[Answer] = []
+        self.concerning: deque[int] = deque()  # the revisions that concern it and are not in effect, in order
         self.told = 0  # the revision of what was sent last, marks left out
         self.marked = -1  # the revision sent last; none yet
         self.applied = 0
@@ -60,6 +63,22 @@ class Session:
         self.dirty.update(ids)
         if self.synced:
             self.news.set()
+
+    def concern(self, revision: int) -> None:
+        self.concerning.append(revision)
+        if len(self.concerning) > MAX_OWED + 1:
+            self.concerning.popleft()
+
+    def apply(self, revision: int) -> None:
+        """All up to a revision is in effect."""
+        self.applied = max(self.applied, revision)
+        while self.concerning and self.concerning[0] <= self.applied:
+            self.concerning.popleft()
+
+    def owed(self) -> int | list[int]:
+        """The revisions that are not in effect; where they are not all known, the last one that is."""
+        known = self.synced and self.applied and len(self.concerning) <= MAX_OWED
+        return list(self.concerning) if known else self.applied
 
     def sync(self) -> None:
         self.synced = True

@@ -14,6 +14,10 @@ OBJECTS = "obj/"
 AUDIT = "audit/"
 IDEMPOTENCY = "idem/"
 RESTING = "rest/"
+STATUS = "status/"
+GUARDS = "claim/guard/"
+# The sets that go with an object, by its kind: what comes before its id in the scope of their guard.
+GUARDED = {"network": "network", "router": "router", "port": "trunk", "project": "acl"}
 
 _encoder = msgspec.json.Encoder()
 

@@ -141,7 +141,9 @@ async def read_page(query: Query, access: Access, parts: Parts) -> Listed:
 def _from_cache(query: Query, access: Access, parts: Parts) -> Listed:
     held = parts.cache
     view, kind = held.view, query.kind.name
-    indexes = [list(view.referrers(target, kind)) for target in query.within] or [list(view.ids_of(kind))]
+    indexes = [list(view.referrers(target, kind)) for target in query.within] or [
+        list(access.candidates(query.kind))
+    ]
     after = query.cursor.after if query.cursor else ""
     ids = [id for id in min(indexes, key=len) if id > after]
     found = ((id, view.find(id)) for id in _in_order(ids))

@@ -74,6 +74,8 @@ class Presence:
         self._clock = asyncio.get_running_loop().time
         self._judge = Judge(lease, self._clock())
         self._at: dict[str, set[str]] = {}
+        self._at_start: set[str] = set()  # hosts that there were, which may have been here before us
+        self._came: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._listeners: list[Callable[[], None]] = []
         self.controllers: dict[str, dict[str, Any]] = {}
@@ -87,6 +89,7 @@ class Presence:
             follow = presence._follow(prefix, take, revision)
             presence._tasks.append(asyncio.create_task(follow, name=f"follow {prefix}"))
         presence.look()
+        presence._at_start = set(hosts())
         return presence
 
     async def close(self) -> None:
@@ -101,6 +104,10 @@ class Presence:
     def is_here(self, host: str) -> bool:
         """Whether some controller has the host's feed."""
         return self._judge.is_here(host)
+
+    def never_came(self, host: str) -> bool:
+        """Whether a host is new and no controller has had its feed yet, as far as this one can know."""
+        return host not in self._at_start and host not in self._came
 
     def dead(self) -> set[str]:
         return self._judge.dead(self._clock())
@@ -158,6 +165,7 @@ class Presence:
         at = self._at.setdefault(host, set())
         if value is not None:
             at.add(controller)
+            self._came.add(host)
             self._judge.came(host)
             return
         at.discard(controller)

@@ -25,6 +25,7 @@ from onehop.controller.allocate import Allocator, Choice, rest_of
 from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.holders import HoldersOverlay
 from onehop.controller.keys import (
+    GUARDED,
     claim_key,
     encode,
     guard_key,
@@ -255,8 +256,8 @@ class Draft:
         for change in plan.changes:
             if change.after is None and change.before is not None:
                 kind = kind_of(change.before).name
-                if kind in ("network", "router"):
-                    plan.writes.append(Delete(guard_key(f"{kind}/{change.id}")))
+                if kind in GUARDED:
+                    plan.writes.append(Delete(guard_key(f"{GUARDED[kind]}/{change.id}")))
         changed = {change.id for change in plan.changes}
         plan.results.extend((obj, obj.id in changed) for obj in self._results)
         return plan

@@ -13,12 +13,13 @@ from onehop.controller import feed_socket
 from onehop.controller.answers import Unauthorized, encode
 from onehop.controller.auth import caller
 from onehop.controller.parts import Parts
+from onehop.model.view import View
 
 
-def host_of(scope: Scope, here: Parts) -> str | None:
-    """The host whose credential came with a connection, if it is one."""
+def host_of(authorization: str | None, view: View) -> str | None:
+    """The host whose credential came with a connection, if it is one: its role says so."""
     try:
-        actor = caller(Headers.from_scope(scope).get("authorization"), here.cache.view)
+        actor = caller(authorization, view)
     except Unauthorized:
         return None
     return actor.host if actor.cloud == "host" else None
@@ -30,7 +31,7 @@ async def feed(scope: Scope, receive: Receive, send: Send) -> None:
         await _refuse(send)
         return
     here: Parts = scope["litestar_app"].state["parts"]
-    host = host_of(scope, here)
+    host = host_of(Headers.from_scope(scope).get("authorization"), here.cache.view)
     await here.feed.serve_socket(host, cast(feed_socket.Receive, receive), cast(feed_socket.Send, send))
 
 

@@ -46,6 +46,8 @@ async def health(request: AnyRequest) -> Response[bytes]:
             await here.store.revision()
     except (StoreError, TimeoutError) as error:
         return answer(told | {"status": "unavailable", "store": str(error) or "does not answer"}, 503)
+    if here.cache.trouble is not None:
+        return answer(told | {"status": "unavailable", "store": here.cache.trouble}, 503)
     return answer(told | {"status": "ok", "store": "ok"})
 
 
@@ -97,5 +99,7 @@ PATHS = {
     "/v1/openapi.json": {"get": operation("This document", {"type": "object"}, public=True)},
     "/metrics": {"get": operation("Metrics for Prometheus", None, reply_type="text/plain")},
 }
-PATHS["/v1/health"]["get"]["responses"]["503"] = {"description": "The store does not answer."}
+PATHS["/v1/health"]["get"]["responses"]["503"] = {
+    "description": "The store does not answer, or holds what this version cannot read."
+}
 HANDLERS = [whoami, health, metrics, openapi, docs, docs_script]
