@@ -100,7 +100,7 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_reader(self._monitor.fileno(), self._stirred.set)
-        self.follower.report_health(self._host.health())
+        self.follower.report_health(self._health())
         self._slow_path.start(loop)
         tasks = [
             asyncio.create_task(self.follower.run(), name="follow the feed"),
@@ -130,8 +130,7 @@ class Agent:
             with _timed("a change is in effect", revision=batch.revision, objects=len(batch.changes)):
                 self._reload_for(batch)
                 self.follower.report_ports(self._host.change(batch.changes))
-                self._slow_path.changed(batch.changes)
-        self.follower.report_health(self._host.health())
+        self.follower.report_health(self._health())
 
     async def _watch_interfaces(self) -> None:
         while True:
@@ -141,13 +140,13 @@ class Agent:
             async with self._busy:
                 if self._monitor.read():
                     self.follower.report_ports(self._host.surroundings(self._surroundings()))
-                    self.follower.report_health(self._host.health())
+                    self.follower.report_health(self._health())
 
     async def _watch_health(self) -> None:
-        said = self._host.health()
+        said = self._health()
         while True:
             await asyncio.sleep(HEALTH)
-            found = self._host.health()
+            found = self._health()
             if found != said:
                 self.follower.report_health(found)
                 said = found
@@ -157,6 +156,9 @@ class Agent:
         if current:
             self.follower.report_ports(self._host.all_reports())
             log.info("following a controller", revision=self.follower.position.revision)
+
+    def _health(self) -> dict[str, str]:
+        return {**self._host.health(), **self._slow_path.health()}
 
     # --- parts --------------------------------------------------------------------------------------
 

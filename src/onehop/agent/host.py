@@ -146,6 +146,16 @@ class Host:
         self._attach_underlay()
         return self._report(local_ports(self.view, self.id) | self._said.keys())
 
+    def judge_anew(self, device: str) -> None:
+        """What cached flows of a device's zone were decided by has changed besides the topology."""
+        zone = self._compiler.zone(device)
+        if zone is not None:
+            self.applier.bump({zone})
+
+    def number_name(self, space: str, number: int) -> str:
+        """Whose number it is, in the tables."""
+        return self._compiler.name(space, number) or str(number)
+
     def all_reports(self) -> list[PortReport]:
         """What has been said last of every port."""
         return list(self._said.values())

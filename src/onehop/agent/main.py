@@ -32,9 +32,9 @@ with it."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    _log(arguments.log_format, arguments.log_level)
     try:
         settings = settings_of(arguments)
+        _log(arguments.log_format, arguments.log_level)
         return _run(settings)
     except (Refused, OSError, ImportError) as error:
         print(f"onehop agent: {error}", file=sys.stderr)

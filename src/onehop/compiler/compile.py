@@ -140,6 +140,10 @@ class Compiler:
         """What a number in the tables stands for: an object's id; for a rule of an ACL, `<acl>/<rule>`."""
         return self._ids.name(space, number)
 
+    def zone(self, device: str) -> int | None:
+        """The number of a device's zone; None if no row is about it."""
+        return self._ids.number("zones", self._running.zone_of(device))
+
     @property
     def version(self) -> int:
         """Of the assignment: it has changed if this has."""

@@ -83,6 +83,10 @@ class Ids:
             del here.names[number]
             self.version += 1
 
+    def number(self, space: str, name: str) -> int | None:
+        """The number of a name, if it has one."""
+        return self._spaces[space].ids.get(name)
+
     def name(self, space: str, number: int) -> str | None:
         """Whose a number is."""
         return self._spaces[space].names.get(number)

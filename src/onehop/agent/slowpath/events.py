@@ -1,19 +1,162 @@
-"""Reads what the programs tell. So far nothing is answered here: whoever sent the packet will send again."""
+"""Reads what the programs tell through the ring `events`, a bounded number at a time, and sees to each.
+
+Every kind has one function. What a kind needs is bounded there: packets wait in small numbers, and a port
+that floods the ring is held back by its budget in the programs.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+import structlog
 
 from onehop.agent.follow import Follower
-from onehop.agent.host import Changes, Host
+from onehop.agent.host import Host
 from onehop.agent.programs import Datapath
+from onehop.agent.slowpath.frames import text
+from onehop.agent.slowpath.inject import Injector
+from onehop.agent.slowpath.neighbours import PAUSE, Neighbours
+from onehop.datapath.layouts import codec
+from onehop.datapath.ringbuf import Ring
+from onehop.datapath.tables import EVENTS
+from onehop.datapath.traffic import Event
+from onehop.datapath.words import EventKind
+from onehop.feed.messages import Learned
+from onehop.model import Port
+
+__all__ = ["SlowPath"]
+
+BATCH = 64  # events per turn of the loop: the feed gets its turn, too
+FOLLOW = 5.0  # seconds that following something may take
+FOLLOWING = 64  # keys asked for at a time
+TOLD_FULL = 60.0  # seconds for which a full port shows in the host's health
+
+log = structlog.get_logger()
+_EVENT = codec(Event)
+Handler = Callable[[Event, bytes], None]
 
 
 class SlowPath:
-    def __init__(self, host: Host, follower: Follower, datapath: Datapath, device: str) -> None: ...
+    def __init__(self, host: Host, follower: Follower, datapath: Datapath, device: str) -> None:
+        self._host, self._follower = host, follower
+        self._ring = Ring(datapath.maps[EVENTS])
+        self._injector = Injector(device)
+        self._neighbours = Neighbours(
+            host.view, host.keys, datapath.maps["learned_neighbours"], self._injector.send, host.judge_anew
+        )
+        self._wanted: dict[int, asyncio.Task[None]] = {}
+        self._full: dict[int, float] = {}
+        self._ticking: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handlers: dict[EventKind, Handler] = {
+            EventKind.RESOLVE: self._resolve,
+            EventKind.LEARNED_NEIGHBOUR: self._learned_neighbour,
+            EventKind.LEARNED_MAC: self._learned_mac,
+            EventKind.NOT_FOLLOWED: self._not_followed,
+            EventKind.LOG: self._log,
+            EventKind.TABLE_FULL: self._table_full,
+        }
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.add_reader(self._ring.fileno(), self._read)
 
-    def changed(self, changes: Changes) -> None: ...
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._ring.fileno())
+        if self._ticking is not None:
+            self._ticking.cancel()
+        for task in self._wanted.values():
+            task.cancel()
+        self._ring.close()
+        self._injector.close()
 
-    def close(self) -> None: ...
+    def health(self) -> dict[str, str]:
+        """Ports that may open no more connections."""
+        now = self._time()
+        self._full = {port: until for port, until in self._full.items() if until > now}
+        if not self._full:
+            return {}
+        names = sorted(self._name(port) for port in self._full)
+        return {"connections": f"no more connections for {', '.join(names[:10])}"}
+
+    def _read(self) -> None:
+        self._ring.consume(self._take, BATCH)
+
+    def _take(self, record: memoryview) -> None:
+        try:
+            event = _EVENT.decode(record[: _EVENT.size])
+            handler = self._handlers.get(event.kind)
+            if handler is not None:
+                handler(event, bytes(record[_EVENT.size : _EVENT.size + event.captured]))
+        except Exception:  # one bad event must not end the reading of others
+            log.exception("an event could not be seen to")
+
+    # --- the kinds ----------------------------------------------------------------------------------
+
+    def _resolve(self, event: Event, packet: bytes) -> None:
+        whole = packet if event.captured == event.length else b""  # the rest is not to be had
+        self._neighbours.needed(event.segment, event.address, event.port, whole)
+        self._tick_on()
+
+    def _learned_neighbour(self, event: Event, packet: bytes) -> None:
+        if self._neighbours.heard(event.segment, event.address, event.mac):
+            self._report(event.port, "neighbour", text(event.address), event.mac.hex(":"))
+
+    def _learned_mac(self, event: Event, packet: bytes) -> None:
+        self._report(event.port, "mac", event.mac.hex(":"), "")
+
+    def _not_followed(self, event: Event, packet: bytes) -> None:
+        key = event.segment
+        if 0 < key < 1 << 24 and key not in self._wanted and len(self._wanted) < FOLLOWING:
+            task = asyncio.ensure_future(self._follow(key, event.port, packet))
+            self._wanted[key] = task
+            task.add_done_callback(lambda _: self._wanted.pop(key, None))
+
+    async def _follow(self, key: int, port: int, packet: bytes) -> None:
+        """Follow what a packet needs, then send it on its way again."""
+        try:
+            async with asyncio.timeout(FOLLOW):
+                found = await self._follower.follow(key)
+        except TimeoutError:
+            log.info("cannot follow what a packet needs: no controller answers", key=key)
+            return
+        if found is not None and packet:
+            self._injector.send(port, packet)
+
+    def _log(self, event: Event, packet: bytes) -> None:
+        log.info(
+            "a rule matched",
+            port=self._name(event.port),
+            rule=self._host.number_name("rules", event.id),
+            action=event.action,
+        )
+
+    def _table_full(self, event: Event, packet: bytes) -> None:
+        if event.port not in self._full:
+            log.warning("a port may open no more connections", port=self._name(event.port))
+        self._full[event.port] = self._time() + TOLD_FULL
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def _tick_on(self) -> None:
+        if self._ticking is None and self._neighbours.is_asking and self._loop is not None:
+            self._ticking = self._loop.call_later(PAUSE / 4, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        self._neighbours.tick()
+        self._tick_on()
+
+    def _report(self, port: int, what: str, key: str, via: str) -> None:
+        id = self._host.keys.get(port)
+        if id is not None:
+            self._follower.report_learned([Learned(id, what, key, via)])  # type: ignore[arg-type]
+
+    def _name(self, key: int) -> str:
+        found = self._host.view.get(Port, self._host.keys.get(key))
+        return found.name if found is not None else str(key)
+
+    def _time(self) -> float:
+        return self._loop.time() if self._loop is not None else 0.0
