@@ -129,7 +129,8 @@ def main() -> int:
         found = measure_all(load, wanted, rounds, tests)
     show_values(found, wanted, tests)
     result = figures(found)
-    report.show(result, {})
+    if result:
+        report.show(result, {})
     print(f"  {rounds} rounds in {time.monotonic() - start:.0f} s")
     after = say_how_busy("after")
     if not asked.quick and not asked.paths and tests == list(measure.TESTS):
