@@ -1,8 +1,8 @@
 """What the datapath costs beside a cable, plain routing, and a bridge with VXLAN and conntrack.
 
-`python -m bench.datapath [--quick]`, as root. All paths are set up together; each round measures every test on
-every path, and every second round goes through the paths backwards. Ratios are taken within a round, then their
-median: that way a machine that gets slower or faster meanwhile changes little.
+`python -m bench.datapath [--quick]`, as root. All paths are set up together; each round measures every test
+on every path, and every second round goes through the paths backwards. Ratios are taken within a round, then
+their median: that way a machine that gets slower or faster meanwhile changes little.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from bench.datapath.onehop import onehop
 RATIOS = {
     "stream_vs_raw": ("stream", "onehop", "raw"),
     "stream_nogso_vs_raw": ("stream_nogso", "onehop", "raw"),
+    "stream_vs_routed": ("stream", "onehop", "routed"),
+    "stream_nogso_vs_routed": ("stream_nogso", "onehop", "routed"),
     "pps_vs_raw": ("pps", "onehop", "raw"),
     "pps_vs_routed": ("pps", "onehop", "routed"),
     "rr_vs_routed": ("rr", "onehop", "routed"),
@@ -35,8 +37,6 @@ RATIOS = {
     "pps_vs_bridge": ("pps", "onehop", "bridge"),
     "crr_vs_bridge": ("crr", "onehop", "bridge"),
 }
-PATHS = ("raw", "routed", "bridge", "onehop")
-
 Results = Mapping[tuple[str, str], Sequence[float]]  # by test and path, one for each round
 
 
@@ -51,8 +51,9 @@ def all_paths() -> Iterator[dict[str, Ready]]:
     with contextlib.ExitStack() as stack:
         ready = {"raw": Ready(stack.enter_context(paths.raw()))}
         for prefix, local in (("", False), ("local_", True)):
-            ready[f"{prefix}routed"] = Ready(stack.enter_context(paths.routed(f"{prefix}routed", local=local)))
-            ready[f"{prefix}bridge"] = Ready(stack.enter_context(paths.bridged(f"{prefix}bridge", local=local)))
+            for kind, build in (("routed", paths.routed), ("bridge", paths.bridged)):
+                name = prefix + kind
+                ready[name] = Ready(stack.enter_context(build(name, local=local)))
             running = stack.enter_context(onehop(f"{prefix}onehop", local=local))
             ready[f"{prefix}onehop"] = Ready(running.path, running.forget)
         yield ready
@@ -92,13 +93,6 @@ def show_values(found: Results, ready: Mapping[str, Ready], tests: Sequence[str]
     print("  streams in Gbit/s; pps, rr, crr in thousands per second; first in us\n")
 
 
-def say_how_busy(when: str) -> float:
-    load = os.getloadavg()[0]
-    busy = "; others are at work here: figures may waver" if load > 1 else ""
-    print(f"  load average {when}: {load:.1f}{busy}", flush=True)
-    return load
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.datapath", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a figure")
@@ -123,7 +117,9 @@ def main() -> int:
     measure.take_priority()
     start = time.monotonic()
     print(f"The datapath ({report.machine()}; TCP with cubic; one core)")
-    before = say_how_busy("before")
+    before = os.getloadavg()[0]
+    if before > 1:
+        print("  the machine is busy with something else: figures may waver", flush=True)
     with all_paths() as ready:
         wanted = {name: ready[name] for name in (asked.paths.split(",") if asked.paths else ready)}
         found = measure_all(load, wanted, rounds, tests)
@@ -131,10 +127,9 @@ def main() -> int:
     result = figures(found)
     if result:
         report.show(result, {})
-    print(f"  {rounds} rounds in {time.monotonic() - start:.0f} s")
-    after = say_how_busy("after")
+    print(f"  rounds: {rounds}, of {load.seconds} s for each; {time.monotonic() - start:.0f} s in all")
     if not asked.quick and not asked.paths and tests == list(measure.TESTS):
-        report.write("datapath", {**result, "load_before": before, "load_after": after, "rounds": rounds})
+        report.write("datapath", {**result, "load_average_before": before, "rounds": rounds})
     return 0
 
 

@@ -1,7 +1,7 @@
 """What Onehop has to do in this bench: the full feature path, as a document such as tenants write.
 
-Two networks with a router between. Both machines are in a security group of 20 rules each way, of which the last
-two are about this bench's TCP and UDP, so that a new connection is compared with all the others first.
+Two networks with a router between. Both machines are in a security group of 20 rules each way, of which the
+last two are about this bench's TCP and UDP, so that a new connection is compared with all the others first.
 """
 
 from __future__ import annotations

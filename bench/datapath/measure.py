@@ -1,7 +1,7 @@
 """One measurement on one path: start the load, read its number.
 
-Everything runs on core 0 at the highest priority: what is measured is the work that a packet makes from end to
-end, and on one core nothing of it hides beside something else.
+Everything runs on core 0 at the highest priority: what is measured is the work that a packet makes from end
+to end, and on one core nothing of it hides beside something else.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ class Load:
 
     @contextlib.contextmanager
     def server(self, machine: Namespace) -> Iterator[None]:
-        process = machine.popen([self.tool, "serve", str(PORT)], stdout=subprocess.PIPE)
-        try:
-            process.stdout.readline()
-            yield
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        with machine.popen([str(self.tool), "serve", str(PORT)], stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                process.stdout.readline()
+                yield
+            finally:
+                process.kill()
 
     def tcp(self, path: Path, command: str, *more: str) -> float:
         a, b = path.machines

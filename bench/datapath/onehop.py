@@ -1,7 +1,7 @@
 """Onehop's path: what an agent does at its start, without a controller, for each host of a topology.
 
-Compiler, tables, programs and attachments are the agent's own (`onehop.agent.host`); only the feed is missing,
-since the topology is there from the beginning and does not change.
+Compiler, tables, programs and attachments are the agent's own (`onehop.agent.host`); only the feed is
+missing, since the topology is there from the beginning and does not change.
 """
 
 from __future__ import annotations
