@@ -8,13 +8,13 @@
 #include "counters.h"
 #include "parse.h"
 
-/* How long a record lasts without a packet, in seconds by enum life: for TCP, and for everything else. */
+/* How long a record lasts without a packet, TCP's in seconds by enum life. It has to outlive its hint. */
 inline_ bool is_live(const struct record *record, __u8 protocol, __u64 time)
 {
-	static const __u16 tcp[] = { 0, 60, 7200, 60 }, other[] = { 0, 30, 180, 180 };
-	__u8 life = record->life & 3;
+	static const __u16 tcp[] = { 0, 60, 7200, 60 };
+	__u64 lasts = protocol == TCP ? tcp[record->life & 3] * SECOND : HINT_LIFE + 30 * SECOND;
 
-	return time < record->used || time - record->used <= (protocol == TCP ? tcp[life] : other[life]) * SECOND;
+	return time < record->used || time - record->used <= lasts;
 }
 
 inline_ bool is_fresh(const struct hint *hint, __u64 time)
@@ -42,7 +42,7 @@ inline_ void classify(struct __sk_buff *skb, struct walk *w)
 /* The tuple of the replies that a packet is one of; false if it is none. */
 inline_ bool reply_tuple(const struct walk *w, __u32 port, struct tuple_key *key)
 {
-	if (is_echo_request(&w->packet))
+	if (is_echo_request(&w->packet) || opens_tcp(&w->packet))
 		return false;
 	if (is_icmp_error(&w->packet)) {
 		*key = w->quoted;

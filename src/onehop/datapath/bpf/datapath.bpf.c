@@ -253,7 +253,7 @@ inline_ int begin(struct __sk_buff *skb, struct walk *w)
 
 	if (bad)
 		return drop(w, STAGE_INGRESS_PORT, bad);
-	if (is_discovery(&w->packet) && !w->packet.fragment &&
+	if (is_discovery(&w->packet) && w->packet.fragment != FRAGMENT_LATER &&
 	    (w->packet.icmp_type == SOLICITATION || w->packet.icmp_type == ADVERTISEMENT))
 		parse_discovery(skb, w);
 	return GO;
@@ -364,15 +364,7 @@ SEC("tc") int inject(struct __sk_buff *skb)
 		flow.tunnel = job->tunnel;
 		if (pull_headers(skb, ETH + 40))
 			return TC_ACT_SHOT;
-		if (job->host != THIS_HOST)
-			return send_to(skb, &flow);
-		skb->cb[CB_PORT] = job->target;
-		skb->cb[CB_SOURCE] = job->source;
-		skb->cb[CB_TUNNEL] = job->tunnel;
-		skb->cb[CB_HOST] = THIS_HOST;
-		skb->cb[CB_WALK] = 2;
-		bpf_tail_call(skb, &steps, STEP_RECEIVE);
-		return TC_ACT_SHOT;
+		return send_to(skb, &flow);
 	}
 	if (!skb->mark)
 		return TC_ACT_SHOT;
@@ -409,6 +401,19 @@ inline_ bool comes_from(const struct flow *f, const struct arrival *a)
 	       (f->tunnel & TUNNEL_FLAG_LEARN || !(a->flags & TUNNEL_FLAG_LEARN));
 }
 
+inline_ bool is_here(const struct arrival *a)
+{
+	struct network *network;
+	struct port *port;
+
+	if (a->flags & TUNNEL_FLAG_FLOOD) {
+		network = bpf_map_lookup_elem(&networks, &a->target);
+		return network && network->members;
+	}
+	port = bpf_map_lookup_elem(&ports, &a->target);
+	return port && port->host == THIS_HOST;
+}
+
 /* The host that a packet comes from; negative with the reason if it is not to be believed. */
 inline_ int believed(const struct arrival *a)
 {
@@ -424,10 +429,12 @@ inline_ int believed(const struct arrival *a)
 		return -DROP_UNKNOWN_PEER;
 	if (peer->flags & HOST_FLAG_FENCED)
 		return -DROP_FENCED;
+	if (a->bad)
+		return -DROP_MALFORMED;
+	if (!is_here(a))
+		return -DROP_UNKNOWN_KEY;
 	source = bpf_map_lookup_elem(&ports, &a->source);
-	if (!source)
-		return -DROP_NOT_FOLLOWED;
-	return source->host == host ? (int)host : -DROP_FORGED_SOURCE;
+	return source && source->host == host ? (int)host : -DROP_FORGED_SOURCE;
 }
 
 /* At the ingress of an underlay interface. */
@@ -444,7 +451,7 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	if (decap(skb, &a))
 		return refused(0, DROP_MALFORMED, skb->len);
 	key.place = PLACE_TUNNEL | a.target;
-	if (!(a.flags & TUNNEL_FLAG_FLOOD)) {
+	if (!a.bad && !(a.flags & TUNNEL_FLAG_FLOOD)) {
 		f = find_flow(skb, &key, &g);
 		if (f && comes_from(f, &a))
 			return out_by(skb, f, true);

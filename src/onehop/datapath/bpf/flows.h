@@ -109,7 +109,7 @@ inline_ bool glance_ipv6(struct __sk_buff *skb, struct flow_key *key, struct gla
 
 inline_ int pull_headers(struct __sk_buff *skb, __u32 size)
 {
-	__u64 linear = (void *)(long)skb->data_end - (void *)(long)skb->data;
+	__u64 linear = end_of(skb) - data_of(skb);
 
 	if (linear >= size || linear >= skb->len)
 		return 0;
@@ -124,8 +124,8 @@ inline_ bool glance(struct __sk_buff *skb, struct flow_key *key, struct glance *
 
 	if (skb->vlan_present || pull_headers(skb, HEADERS))
 		return false;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
+	data = data_of(skb);
+	end = end_of(skb);
 	eth = data;
 	if (data + ETH > end)
 		return false;

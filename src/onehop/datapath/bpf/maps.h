@@ -20,8 +20,8 @@ const volatile __u8 decap_l3 = 1; /* adjust_room knows BPF_F_ADJ_ROOM_DECAP_L3_*
 const volatile __u32 quota = 65536; /* connections of a port that says nothing else */
 
 /* Tokens per second, and at most, by enum budget. */
-const volatile __u32 budget_rate[5] = { 0, 100, 1000, 1000, 100 };
-const volatile __u32 budget_burst[5] = { 0, 200, 2000, 2000, 200 };
+const volatile __u32 budget_rate[5] = { 0, 10, 100, 200, 50 };
+const volatile __u32 budget_burst[5] = { 0, 50, 200, 400, 200 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -38,4 +38,21 @@ struct {
 inline_ __u64 now(void)
 {
 	return bpf_ktime_get_coarse_ns();
+}
+
+/* The linear part of a packet. To the compiler the pointers have 64 bits, or it would compare halves of them. */
+inline_ void *data_of(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+
+	asm volatile("" : "+r"(data));
+	return data;
+}
+
+inline_ void *end_of(struct __sk_buff *skb)
+{
+	void *end = (void *)(long)skb->data_end;
+
+	asm volatile("" : "+r"(end));
+	return end;
 }

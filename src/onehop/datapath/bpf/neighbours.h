@@ -40,7 +40,7 @@ stage_ int answer_question(struct walk *w)
 		map_v4(&address, w->arp.target_ip);
 		return answer_for(w, &address, ANSWER_ARP);
 	}
-	if (p->version != 6 || !(p->knows & KNOWS_ICMP) || p->icmp_type != SOLICITATION || p->fragment)
+	if (!is_discovery(p) || p->icmp_type != SOLICITATION || p->icmp_code)
 		return GO;
 	if (!w->nd.valid)
 		return drop(w, STAGE_NEIGHBOURS, DROP_MALFORMED);

@@ -18,7 +18,7 @@ inline_ void lower_ipv4(struct ipv4 *ip, __u8 hops)
 /* The headers have been pulled into the linear part. */
 inline_ int lower_ttl_by(struct __sk_buff *skb, __u8 hops)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = data_of(skb), *end = end_of(skb);
 	struct ethhdr *eth = data;
 
 	if (data + ETH + sizeof(struct ipv4) > end)
@@ -37,7 +37,7 @@ inline_ int lower_ttl_by(struct __sk_buff *skb, __u8 hops)
 
 inline_ int deliver_to(struct __sk_buff *skb, const struct flow *f, bool at_ingress)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = data_of(skb), *end = end_of(skb);
 
 	if (f->flags & FLOW_FLAG_REWRITE) {
 		if (data + ETH > end)

@@ -88,8 +88,8 @@ inline_ int encap4(struct __sk_buff *skb, const struct flow *f, const struct hos
 
 	if (make_room(skb, ROOM4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
 		return -1;
-	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end)
+	o = data_of(skb);
+	if ((void *)(o + 1) > end_of(skb))
 		return -1;
 	__builtin_memset(o, 0, 12);
 	o->ethertype = bpf_htons(P_IP);
@@ -116,8 +116,8 @@ inline_ int encap6(struct __sk_buff *skb, const struct flow *f, const struct hos
 
 	if (make_room(skb, ROOM6, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6))
 		return -1;
-	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end)
+	o = data_of(skb);
+	if ((void *)(o + 1) > end_of(skb))
 		return -1;
 	__builtin_memset(o, 0, 12);
 	o->ethertype = bpf_htons(P_IPV6);
@@ -135,7 +135,7 @@ inline_ int encap6(struct __sk_buff *skb, const struct flow *f, const struct hos
 /* Send a frame to f->host, rewritten on the way. */
 inline_ int send_to(struct __sk_buff *skb, const struct flow *f)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = data_of(skb), *end = end_of(skb);
 	__u32 id = f->host, hash = bpf_get_hash_recalc(skb);
 	struct host *host = bpf_map_lookup_elem(&hosts, &id);
 	__u8 inner[ETH];
@@ -164,16 +164,19 @@ inline_ int send_to(struct __sk_buff *skb, const struct flow *f)
 struct arrival {
 	struct in6_addr from, to;
 	__u32 target, source;
-	__u8 flags, version;
+	__u8 flags, version, bad;
 };
 
 inline_ bool is_tunnel(const struct tunnel *t)
 {
-	return t->dst == bpf_htons(udp_port) && (bpf_ntohl(t->source) >> 24) == 0x08;
+	return t->dst == bpf_htons(udp_port);
 }
+
+#define KNOWN_FLAGS (TUNNEL_FLAG_LEARN | TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD)
 
 inline_ void read_keys(struct arrival *a, const struct tunnel *t)
 {
+	a->bad = bpf_ntohl(t->source) >> 24 != 0x08 || bpf_ntohl(t->target) & 0xff & ~KNOWN_FLAGS;
 	a->source = bpf_ntohl(t->source) & 0xffffff;
 	a->target = bpf_ntohl(t->target) >> 8;
 	a->flags = bpf_ntohl(t->target) & 0xff;
@@ -182,7 +185,7 @@ inline_ void read_keys(struct arrival *a, const struct tunnel *t)
 /* Whether a frame from the underlay is one of ours. */
 inline_ bool read_outer(struct __sk_buff *skb, struct arrival *a)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = data_of(skb), *end = end_of(skb);
 	struct outer4 *o4 = data;
 	struct outer6 *o6 = data;
 
