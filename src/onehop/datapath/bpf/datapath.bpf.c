@@ -186,10 +186,8 @@ stage_ int send(struct __sk_buff *skb, struct walk *w)
 
 	if (!w)
 		return DROPPED;
-	end = enter(w, w->origin);
 	w->quota = w->in.quota ? w->in.quota : quota;
-	if (!end)
-		end = checks(skb, w);
+	end = checks(skb, w);
 	if (end)
 		return end;
 	classify(skb, w);
@@ -217,9 +215,7 @@ stage_ int emit(struct __sk_buff *skb, struct walk *w)
 
 	if (!w)
 		return DROPPED;
-	end = enter(w, w->origin);
-	if (!end)
-		end = leave_by(w, w->origin);
+	end = leave_by(w, w->origin);
 	w->hops = 0;
 	if (end)
 		return end;
@@ -264,17 +260,17 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	__u32 place = skb->cb[CB_PLACE], asker = skb->cb[CB_ASKER];
 	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
 	struct walk *w = walk_at(0);
-	struct port *port;
 	int end;
 
 	if (!w)
 		return TC_ACT_SHOT;
 	reset(w, 0);
 	w->origin = skb->cb[CB_PORT];
-	port = bpf_map_lookup_elem(&ports, &w->origin);
 	end = begin(skb, w);
 	if (!end)
-		end = port && port->flags & PORT_FLAG_ON_ROUTER && port->peer ? emit(skb, w) : send(skb, w);
+		end = enter(w, w->origin);
+	if (!end)
+		end = w->in.flags & PORT_FLAG_ON_ROUTER && w->in.peer ? emit(skb, w) : send(skb, w);
 	if (asker)
 		w->origin = asker;
 	if (end == OUTPUT)

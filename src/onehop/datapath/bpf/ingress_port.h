@@ -93,6 +93,7 @@ inline_ int check_arp(struct walk *w)
 
 	map_v4(&sender, arp->sender_ip);
 	claim = may_claim(w, &sender, 4);
+	w->unpaired = claim >= 0 && !(claim & SOURCE_FLAG_PAIRED);
 	if (claim < 0)
 		return drop(w, STAGE_INGRESS_PORT, DROP_SPOOFED_MAC);
 	if (!same_mac(arp->sender_mac, w->packet.src_mac) || !(probe || claim & SOURCE_FLAG_ADDRESS))
@@ -145,6 +146,7 @@ stage_ int is_honest(struct walk *w)
 	if (p->knows & IS_ARP)
 		return check_arp(w);
 	claim = may_claim(w, &p->src, p->version == 6 ? 6 : 4);
+	w->unpaired = claim >= 0 && !(claim & SOURCE_FLAG_PAIRED);
 	if (claim < 0)
 		return drop(w, STAGE_INGRESS_PORT, DROP_SPOOFED_MAC);
 	if (!p->version)
@@ -177,27 +179,34 @@ inline_ bool is_dhcp6_question(const struct packet *p)
 	       p->dst.s6_addr32[2] == bpf_htonl(0) && p->dst.s6_addr32[3] == bpf_htonl(0x00010002);
 }
 
+/* The service that a packet asks for: what its network must have, and the event that asks. */
+inline_ __u32 service_of(const struct packet *p, struct news *news)
+{
+	news->kind = EVENT_KIND_DHCP;
+	if (is_dhcp_question(p))
+		return NETWORK_FLAG_DHCP4;
+	if (is_dhcp6_question(p))
+		return NETWORK_FLAG_DHCP6;
+	news->kind = EVENT_KIND_ROUTER_SOLICITATION;
+	return is_discovery(p) && p->icmp_type == 133 && !p->icmp_code ? NETWORK_FLAG_ADVERTISES6 : 0;
+}
+
 stage_ int wants_service(struct __sk_buff *skb, struct walk *w)
 {
-	struct news news = {};
 	struct network *network;
-	struct packet *p;
+	struct news news = {};
+	__u32 service;
 
 	if (!w || w->in.kind != PORT_KIND_VM || w->in.flags & PORT_FLAG_ON_ROUTER || w->probe)
 		return GO;
-	p = &w->packet;
+	service = service_of(&w->packet, &news);
+	if (!service)
+		return GO;
 	network = bpf_map_lookup_elem(&networks, &w->in.device);
-	if (!network)
+	if (!network || !(network->flags & service))
 		return GO;
 	news.segment = w->in.device;
-	if (is_dhcp_question(p) && network->flags & NETWORK_FLAG_DHCP4)
-		news.kind = EVENT_KIND_DHCP;
-	else if (is_dhcp6_question(p) && network->flags & NETWORK_FLAG_DHCP6)
-		news.kind = EVENT_KIND_DHCP;
-	else if (is_discovery(p) && p->icmp_type == 133 && !p->icmp_code &&
-		 network->flags & NETWORK_FLAG_ADVERTISES6)
-		news.kind = EVENT_KIND_ROUTER_SOLICITATION;
-	return news.kind ? request(skb, w, &news) : GO;
+	return request(skb, w, &news);
 }
 
 inline_ void note_mtu(struct walk *w, __u16 mtu)

@@ -157,12 +157,19 @@ stage_ int resolve(struct __sk_buff *skb, struct walk *w)
 
 	if (!w)
 		return DROPPED;
+	if (w->out.peer)
+		peer = bpf_map_lookup_elem(&ports, &w->out.peer);
+	if (peer && !(peer->flags & PORT_FLAG_ON_ROUTER)) {
+		known = neighbour_at(peer->device, &w->next_hop);
+		if (known) {
+			set_macs(w, known->mac);
+			return GO;
+		}
+	}
 	known = neighbour_at(w->out_key, &w->next_hop);
 	if (known && known->flags & NEIGHBOUR_FLAG_SUBNET)
 		return drop(w, STAGE_NEIGHBOURS, DROP_BAD_ADDRESS);
-	if (w->out.peer)
-		peer = bpf_map_lookup_elem(&ports, &w->out.peer);
-	else if (!w->out.host)
+	if (!w->out.peer && !w->out.host)
 		return drop(w, STAGE_NEIGHBOURS, DROP_NO_BINDING);
 	if (w->out.peer && !peer)
 		return drop(w, STAGE_NEIGHBOURS, DROP_NOT_FOLLOWED);
@@ -171,13 +178,6 @@ stage_ int resolve(struct __sk_buff *skb, struct walk *w)
 			return drop(w, STAGE_NEIGHBOURS, DROP_NO_NEIGHBOUR);
 		set_macs(w, peer->mac);
 		return GO;
-	}
-	if (peer) {
-		known = neighbour_at(peer->device, &w->next_hop);
-		if (known && !(known->flags & NEIGHBOUR_FLAG_SUBNET)) {
-			set_macs(w, known->mac);
-			return GO;
-		}
 	}
 	mac = learned_mac(w, &pending);
 	if (!mac)

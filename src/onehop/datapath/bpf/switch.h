@@ -113,6 +113,14 @@ inline_ int choose(struct __sk_buff *skb, struct walk *w, bool floods)
 	return leave_by(w, port);
 }
 
+/* Whether there can be anything to learn: a MAC that is not the model's, or an allowed pair's. */
+inline_ bool may_learn(const struct walk *w, __u32 flags)
+{
+	if (w->probe || (w->depth == 1 && w->unpaired))
+		return false;
+	return flags & NETWORK_FLAG_LEARNING || w->in.kind != PORT_KIND_ROUTER;
+}
+
 stage_ int through_switch(struct __sk_buff *skb, struct walk *w)
 {
 	struct network *network;
@@ -134,7 +142,7 @@ stage_ int through_switch(struct __sk_buff *skb, struct walk *w)
 	if (network->acls_in | acls_out)
 		w->has_lists = 1;
 	end = judge_at(skb, w, network->acls_in, w->in_key, 0);
-	if (!end && !w->probe)
+	if (!end && may_learn(w, flags))
 		learn(skb, w, flags & NETWORK_FLAG_LEARNING);
 	if (!end)
 		end = answer_question(w);

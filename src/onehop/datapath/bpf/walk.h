@@ -112,6 +112,7 @@ struct walk {
 	__u8 kept; /* enum flow_kind */
 	__u8 tunnel; /* enum tunnel_flag that it travels with */
 	__u8 connected;
+	__u8 unpaired; /* the origin's MAC is its own, and not to be learned */
 
 	/* how it ends */
 	__u8 drop, stage, refused, refused_stage;
