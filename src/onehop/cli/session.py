@@ -8,6 +8,7 @@ from onehop.cli.spec import Call, Usage
 from onehop.client.api import Client
 from onehop.client.contexts import Context, default_path, load, select
 from onehop.client.errors import ApiError, ClientError
+from onehop.client.errors import explained as told
 
 
 def context(call: Call) -> Context:
@@ -36,11 +37,8 @@ def wait(call: Call) -> float | None:
 
 def explained(error: ClientError) -> str:
     """What went wrong, and the way out."""
-    if not isinstance(error, ApiError):
-        return str(error)
-    lines = [error.message]
-    lines += [f"  {problem}" for problem in error.problems if str(problem) not in error.message]
-    if error.status == 401:
+    lines = [told(error)]
+    if isinstance(error, ApiError) and error.status == 401:
         lines.append(
             "  use `onehop login` with a token that is valid; `onehop context show` says which is used"
         )

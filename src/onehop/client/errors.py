@@ -55,3 +55,11 @@ def refusal(status: int, body: Any) -> ApiError:
     )
     code, message = str(error.get("code") or "unknown"), str(error.get("message") or f"status {status}")
     return ApiError(status, code, message, problems)
+
+
+def explained(error: ClientError) -> str:
+    """The error as people read it: a sentence, and a line for each field that was refused."""
+    if not isinstance(error, ApiError):
+        return str(error)
+    problems = (f"  {problem}" for problem in error.problems if str(problem) not in error.message)
+    return "\n".join([error.message, *problems])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onehop.client import Client, ClientError
+from onehop.client.errors import explained
 from onehop.lab import traffic
 from onehop.lab.lab import Lab
 from onehop.lab.ledger import Ledger, names
@@ -101,8 +102,11 @@ def main(argv: list[str]) -> int:
         lab = Lab.up(spec, lambda text: print(f"  {text}", file=sys.stderr, flush=True))
         failed = Demo(lab).run()
         _say_where_to_look(lab)
-    except (LabError, ClientError) as error:
+    except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except ClientError as error:
+        print(f"demo: {explained(error)}", file=sys.stderr)
         return 1
     if failed:
         print(f"\n{failed} packets did not fare as they should", file=sys.stderr)

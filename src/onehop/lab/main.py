@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from onehop.client import ClientError
+from onehop.client.errors import explained
 from onehop.lab.lab import Lab
 from onehop.lab.ledger import Ledger, names
 from onehop.lab.spec import LabError, load, vm
@@ -26,8 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.geteuid() != 0:
             raise LabError("a lab makes network namespaces, which takes root: use sudo")
         return run(arguments)
-    except (LabError, ClientError) as error:
+    except LabError as error:
         print(f"onehop lab: {error}", file=sys.stderr)
+        return 1
+    except ClientError as error:
+        print(f"onehop lab: {explained(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
