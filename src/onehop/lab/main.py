@@ -21,7 +21,7 @@ Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     run: Callable[[Arguments], int] = arguments.run
     try:
         if os.geteuid() != 0:
@@ -36,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _parse(words: list[str]) -> Arguments:
+    """The arguments; what stands behind `--` is not ours, and argparse would mistake it."""
+    cut = words.index("--") if "--" in words else len(words)
+    arguments = _parser().parse_args(words[:cut])
+    arguments.rest = words[cut + 1 :]
+    return arguments
 
 
 def _say(text: str) -> None:
@@ -86,7 +94,7 @@ def _list(_: Arguments) -> int:
 
 
 def _exec(arguments: Arguments) -> int:
-    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    argv = [*arguments.argv, *arguments.rest]
     if not argv:
         raise LabError("what should be run there? onehop lab exec web-1 -- ping 10.0.1.1")
     return subprocess.run(Lab.open(arguments.lab).command(arguments.where, argv), check=False).returncode
@@ -95,7 +103,7 @@ def _exec(arguments: Arguments) -> int:
 def _pcap(arguments: Arguments) -> int:
     lab = Lab.open(arguments.lab)
     options = ["-w", str(arguments.write)] if arguments.write else ["-l"]
-    argv = ["tcpdump", "-n", "-i", arguments.interface, *options, *arguments.filter]
+    argv = ["tcpdump", "-n", "-i", arguments.interface, *options, *arguments.filter, *arguments.rest]
     return subprocess.run(lab.command(arguments.where, argv), check=False).returncode
 
 
@@ -138,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--output", choices=("text", "json"), default="text")
     one = command("exec", _exec, "Run a command in a machine, a host or a controller.")
     one.add_argument("where")
-    one.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    one.add_argument("argv", nargs="*", metavar="-- COMMAND ...")
     one = command("pcap", _pcap, "Watch packets in a machine or a host, with tcpdump.")
     one.add_argument("where")
     one.add_argument("-i", "--interface", default="any")
