@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,6 +103,56 @@ class Flood:
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
+
+
+class Stream:
+    """A TCP connection between machines, over which data goes until it is asked for the sum."""
+
+    def __init__(self, lab: Lab, machine: str, server: str, address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with lab.place(server).entered():
+            self._listening = socket.socket(family)
+        self._listening.bind((address, 5001))
+        self._listening.listen(1)
+        with lab.place(machine).entered():
+            self._client = socket.socket(family)
+        self._client.settimeout(10)
+        self._client.connect((address, 5001))
+        self._server, _ = self._listening.accept()
+        self._server.settimeout(10)
+        self.sent = self.received = 0
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._send), threading.Thread(target=self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def all_arrived(self) -> bool:
+        """End it. Whether every byte has come over, and the connection ended in order."""
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+        return self.sent == self.received > 0
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self._ending.wait(0.0005):
+                self.sent += self._client.send(bytes(4096))
+            self._client.shutdown(socket.SHUT_WR)
+
+    def _receive(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._server.recv(1 << 16):
+                self.received += len(data)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+        for one in (self._listening, self._client, self._server):
+            one.close()
 
 
 def pings(place: Namespace, target: str) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from onehop.lab.lab import Lab
-from tests.agent.cloud import FAR, NEAR, Flood, kill, pings, start_agent
+from tests.agent.cloud import FAR, NEAR, Flood, Stream, kill, pings, start_agent
 
 
 @pytest.mark.parametrize("target", [*NEAR, *FAR])
@@ -22,6 +22,24 @@ def test_killing_and_restarting_agents_loses_no_packet(lab: Lab) -> None:
             kill(lab, f"agent-{host}")
             start_agent(lab, host)
         assert (far.lost(), near.lost()) == (0, 0)
+
+
+def test_a_connection_outlives_the_agents_of_both_its_hosts(lab: Lab) -> None:
+    with Stream(lab, "web-1", "db-1", FAR[0]) as v4, Stream(lab, "web-1", "db-1", FAR[1]) as v6:
+        for host in lab.spec.hosts:
+            kill(lab, f"agent-{host}")
+            start_agent(lab, host)
+        assert v4.all_arrived()
+        assert v6.all_arrived()
+
+
+def test_other_programs_take_over_between_two_packets(lab: Lab) -> None:
+    """The tunnels' port is built into the programs: to change it is to load others."""
+    with lab.client() as api, Flood(lab, "web-1", NEAR[0]) as flood:
+        for port in (4790, 4789):
+            api.update("underlays", "lab", {"udp_port": port}, wait=20)
+            assert pings(lab.place("web-1"), FAR[0])
+        assert flood.lost() == 0
 
 
 def test_an_agent_that_is_asked_to_end_leaves_the_host_forwarding(lab: Lab) -> None:

@@ -36,6 +36,7 @@ from onehop.datapath.features import Features
 from onehop.datapath.libbpf import BpfError
 from onehop.datapath.object import Config, load_object
 from onehop.datapath.pins import mount_bpffs
+from onehop.feed.messages import PortReport
 from onehop.linux.links import NetlinkError
 from onehop.linux.monitor import Monitor
 from onehop.model import Host as HostObject
@@ -128,9 +129,17 @@ class Agent:
     async def _on_change(self, batch: Batch) -> None:
         async with self._busy:
             with _timed("a change is in effect", revision=batch.revision, objects=len(batch.changes)):
-                self._reload_for(batch)
-                self.follower.report_ports(self._host.change(batch.changes))
+                self.follower.report_ports(await self._put_into_effect(batch))
         self.follower.report_health(self._health())
+
+    async def _put_into_effect(self, batch: Batch) -> list[PortReport]:
+        """A change that fails must not leave the host between two states: then all is computed anew."""
+        try:
+            await self._reload_for(batch)
+            return self._host.change(batch.changes)
+        except Exception:
+            log.exception("a change could not be put into effect; computing everything anew")
+            return self._host.start(self._surroundings())
 
     async def _watch_interfaces(self) -> None:
         while True:
@@ -177,7 +186,7 @@ class Agent:
             "decap_l3": int(_at_least(self._features.release, (6, 3))),
         }
 
-    def _reload_for(self, batch: Batch) -> None:
+    async def _reload_for(self, batch: Batch) -> None:
         """The tunnels' UDP port is built into the programs."""
         if not any(isinstance(obj, Underlay | HostObject) for pair in batch.changes.values() for obj in pair):
             return
@@ -189,7 +198,7 @@ class Agent:
             self._attachments.put(self._inject, Direction.EGRESS, self._datapath.programs["inject"])
             self._host.attach_all()
             self._datapath.remove_others()
-            self._hold_port()
+            await asyncio.to_thread(self._hold_port)  # pyroute2 runs an event loop of its own
 
     def _hold_port(self) -> None:
         """Without it all works, but for offloads of some network cards."""

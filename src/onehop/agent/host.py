@@ -95,8 +95,12 @@ class Host:
     # --- what happens -------------------------------------------------------------------------------
 
     def start(self, around: Surroundings) -> list[PortReport]:
-        """Bring tables and attachments, empty or somebody's of before, to what they should be."""
+        """Bring tables and attachments, whatever they are like, to what they should be. May be repeated."""
         self._look_around(around)
+        self._compiler = Compiler(self.id, self._compiler.assignment())
+        self._kept_version = 0
+        self._plugged = {}
+        self.keys.clear()
         for obj in (*self.view.all(Port), *self.view.all(Network)):
             self._index(None, obj)
         desired = self._compiler.compile(self.view, around.local(self._underlays))

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,13 +32,16 @@ from onehop.datapath.libbpf import BpfError, Handle, possible_cpus
 from onehop.datapath.maps import PER_CPU, Map, open_map
 from onehop.datapath.object import Config, Object, Program, load_object, open_program
 from onehop.datapath.tables import EVENTS, TABLES, key_codec, value_codec
+from onehop.datapath.testrun import run_program
 
 __all__ = ["Attachments", "Datapath"]
 
 OBJECT = "datapath"
-ENTRIES = ("from_port", "inject", "from_underlay")
+START = "start"  # run once: has the sweeping timer call these programs
+ENTRIES = ("from_port", "inject", "from_underlay", START)
 STEPS = "steps"  # its programs stay in it only while somebody holds it: it is pinned with them
-SHARED = (*(table.name for table in TABLES), EVENTS)
+# The timer that sweeps idle connections goes on while somebody holds `sweepers`.
+SHARED = (*(table.name for table in TABLES), EVENTS, "sweepers")
 
 log = structlog.get_logger()
 
@@ -56,7 +60,7 @@ class Datapath:
     @classmethod
     def open(cls, root: Path, config: Config, sizes: Mapping[str, int] | None = None) -> Self:
         sizes = sizes or {}
-        layout = _digest(*headers().values(), repr(sorted(sizes.items())))
+        layout = _digest(*headers().values(), *SHARED, repr(sorted(sizes.items())))
         tables = root / f"tables-{layout}"
         self = cls(root, tables, root, tables.exists())
         if self.adopted:
@@ -102,6 +106,8 @@ class Datapath:
     def _take(self, code: Path) -> None:
         before, self.programs = self.programs, {name: open_program(code / name) for name in ENTRIES}
         self.code = code
+        if run_program(self.programs[START], bytes(64)).verdict != 0:
+            raise BpfError(errno.EBUSY, "start the timer that sweeps idle connections")
         for program in before.values():
             program.close()
 
