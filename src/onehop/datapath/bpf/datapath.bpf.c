@@ -20,11 +20,10 @@ enum step {
 };
 
 /* skb->cb */
-enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_WALK };
+enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_HOW };
 #define CB_ASKER CB_HOST /* of what a router sends: the port for which it does */
 #define CB_SOURCE CB_PLACE /* from the tunnel, the place is PLACE_TUNNEL | port */
-#define WALK_INDEX 3
-#define AT_INGRESS 16 /* in CB_WALK: redirect_peer works */
+#define AT_INGRESS 1 /* in CB_HOW: redirect_peer works */
 
 int simulate(struct __sk_buff *skb);
 int receive(struct __sk_buff *skb);
@@ -58,7 +57,7 @@ inline_ void tell_verdict(const struct walk *w, __u8 action)
 {
 	struct verdict *v = verdict_at();
 
-	if (!v || w->index > 1)
+	if (!v)
 		return;
 	v->action = action;
 	v->drop = w->drop;
@@ -258,13 +257,13 @@ inline_ int begin(struct __sk_buff *skb, struct walk *w)
 SEC("tc") int simulate(struct __sk_buff *skb)
 {
 	__u32 place = skb->cb[CB_PLACE], asker = skb->cb[CB_ASKER];
-	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
+	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
 	struct walk *w = walk_at(0);
 	int end;
 
 	if (!w)
 		return TC_ACT_SHOT;
-	reset(w, 0);
+	reset(w);
 	w->origin = skb->cb[CB_PORT];
 	end = begin(skb, w);
 	if (!end)
@@ -341,7 +340,7 @@ SEC("tc") int from_port(struct __sk_buff *skb)
 	skb->cb[CB_PORT] = port;
 	skb->cb[CB_PLACE] = key.place;
 	skb->cb[CB_ASKER] = 0;
-	skb->cb[CB_WALK] = AT_INGRESS;
+	skb->cb[CB_HOW] = AT_INGRESS;
 	bpf_tail_call(skb, &steps, STEP_SIMULATE);
 	return refused(port, DROP_INTERNAL, skb->len);
 }
@@ -367,7 +366,7 @@ SEC("tc") int inject(struct __sk_buff *skb)
 	skb->cb[CB_PORT] = skb->mark;
 	skb->cb[CB_PLACE] = PLACE_PORT | skb->mark;
 	skb->cb[CB_ASKER] = skb->priority;
-	skb->cb[CB_WALK] = 0;
+	skb->cb[CB_HOW] = 0;
 	skb->mark = 0;
 	bpf_tail_call(skb, &steps, STEP_SIMULATE);
 	return TC_ACT_SHOT;
@@ -459,7 +458,7 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	skb->cb[CB_SOURCE] = a.source;
 	skb->cb[CB_TUNNEL] = a.flags;
 	skb->cb[CB_HOST] = host;
-	skb->cb[CB_WALK] = AT_INGRESS;
+	skb->cb[CB_HOW] = AT_INGRESS;
 	bpf_tail_call(skb, &steps, STEP_RECEIVE);
 	return refused(a.source, DROP_INTERNAL, skb->len);
 }
@@ -485,14 +484,14 @@ inline_ int take(struct __sk_buff *skb, struct walk *w)
 
 SEC("tc") int receive(struct __sk_buff *skb)
 {
-	__u32 index = skb->cb[CB_WALK] & WALK_INDEX, host = skb->cb[CB_HOST];
-	bool at_ingress = skb->cb[CB_WALK] & AT_INGRESS;
-	struct walk *w = walk_at(index);
+	__u32 host = skb->cb[CB_HOST];
+	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
+	struct walk *w = walk_at(0);
 	int end;
 
 	if (!w)
 		return TC_ACT_SHOT;
-	reset(w, index);
+	reset(w);
 	w->target = skb->cb[CB_PORT];
 	w->origin = skb->cb[CB_SOURCE];
 	w->tunnel = skb->cb[CB_TUNNEL] & 15;
@@ -512,7 +511,7 @@ SEC("tc") int receive(struct __sk_buff *skb)
 
 SEC("tc") int copies(struct __sk_buff *skb)
 {
-	struct walk *w = walk_at(skb->cb[CB_WALK] & WALK_INDEX);
+	struct walk *w = walk_at(0);
 	__u32 from_here = !w || w->host == 0;
 	struct verdict *v = verdict_at();
 	int end;
@@ -538,7 +537,7 @@ SEC("tc") int copies(struct __sk_buff *skb)
 /* Back to the port that sent the packet, wherever that is. */
 SEC("tc") int answers(struct __sk_buff *skb)
 {
-	struct walk *w = walk_at(skb->cb[CB_WALK] & WALK_INDEX);
+	struct walk *w = walk_at(0);
 	struct flow flow = {};
 	struct port *port;
 

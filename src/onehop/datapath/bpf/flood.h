@@ -21,7 +21,7 @@ struct {
 	__type(value, struct job);
 } jobs SEC(".maps");
 
-/* Send a clone to a port or network elsewhere, or to one of this host's own ports for its record. */
+/* Send a clone to another host. */
 stage_ int send_clone(struct __sk_buff *skb, __u32 host, __u32 source, __u32 target, __u32 tunnel)
 {
 	__u32 zero = 0;

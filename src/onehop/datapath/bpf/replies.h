@@ -38,7 +38,7 @@ stage_ int probe(struct __sk_buff *skb, struct walk *w, struct walk *q)
 
 	if (!w || !q)
 		return DROPPED;
-	reset(q, w->index + 1);
+	reset(q);
 	as_opener(q, &w->near, &w->record);
 	end = enter(q, w->near.port);
 	if (!end)
@@ -172,7 +172,7 @@ inline_ int reply(struct __sk_buff *skb, struct walk *w)
 	int end = find_claimed(w);
 
 	if (end == PROBE) {
-		struct walk *q = walk_at((w->index + 1) & 3);
+		struct walk *q = walk_at(1);
 
 		if (!q)
 			return DROPPED;

@@ -102,7 +102,6 @@ struct walk {
 	__u32 target;
 	__u32 place_in, place_out; /* for rules */
 	__u32 quota; /* of the origin */
-	__u32 index; /* in `walks` */
 	__u32 host; /* that the packet came from, or goes to */
 
 	/* what it belongs to */
@@ -136,10 +135,10 @@ struct walk {
 	struct visit visits[MAX_DEVICES];
 };
 
-/* 0: the packet at hand, 1: the question whether a connection would still pass; 2, 3: the same for a clone. */
+/* 0: the packet at hand, 1: the question whether a connection would still pass. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct walk);
 } walks SEC(".maps");
@@ -168,12 +167,11 @@ inline_ void cross_zone(struct walk *w, __u32 zone)
 }
 
 /* A walk that has not begun. */
-stage_ int reset(struct walk *w, __u32 index)
+stage_ int reset(struct walk *w)
 {
 	if (!w)
 		return 0;
 	__builtin_memset(w, 0, __builtin_offsetof(struct walk, kept_from_here));
-	w->index = index;
 	w->mtu = 0xffff;
 	cross_zone(w, 0);
 	return 0;
