@@ -9,7 +9,7 @@ from msgspec import Raw
 from onehop.controller.cache import Cache
 from onehop.feed.codec import deltas, encode_item
 
-ENCODED = 16384  # objects whose encoding is kept
+ENCODED = 1 << 17  # objects whose encoding is kept, some 600 bytes each: many hosts ask for much at once
 
 
 class Frames:

@@ -46,7 +46,10 @@ class Bundles:
     # --- questions ----------------------------------------------------------------------------------
 
     def has(self, host: str, id: str) -> bool:
-        return any(host in bundle.hosts for bundle in self._holding.get(id, ()))
+        for bundle in self._holding.get(id, ()):  # noqa: SIM110 - asked for each object of each host: be quick
+            if host in bundle.hosts:
+                return True
+        return False
 
     def hosts_with(self, id: str) -> set[str]:
         return set().union(*(bundle.hosts for bundle in self._holding.get(id, ())))

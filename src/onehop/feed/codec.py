@@ -85,7 +85,7 @@ def deltas(
             gone, size = [], 0
     for put in puts:
         batch.append(put)
-        size += len(bytes(put))
+        size += memoryview(put).nbytes
         if size > CHUNK:
             yield encode(Delta(revision, False, tuple(batch), tuple(gone)))
             batch, gone, size = [], [], 0
