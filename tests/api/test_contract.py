@@ -127,7 +127,7 @@ def test_no_request_brings_a_fault_or_an_undocumented_reply(
     command = [program, "--config-file", str(settings), "run", str(document), "--url", controller.url]
     command += ["-H", f"Authorization: Bearer {controller.admin_token}", "--checks", ",".join(CHECKS)]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "4", "--seed", str(seed)]
-    command += ["--no-shrink", "--no-color", "--warnings", "off", "--max-time", "18", "--max-failures", "20"]
+    command += ["--no-shrink", "--no-color", "--warnings", "off", "--max-time", "30", "--max-failures", "20"]
     command += ["--generation-database", "none", "--request-timeout", "20"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.generating", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
