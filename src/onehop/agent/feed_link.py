@@ -35,6 +35,7 @@ from onehop.feed.messages import (
     Goodbye,
     Held,
     Hello,
+    Told,
     Up,
     Welcome,
 )
@@ -66,6 +67,8 @@ class Holder(Protocol):
         """A part of a change; with the last, put it into effect, and return the revision it led to."""
 
     def answered(self, answer: Answer) -> None: ...
+
+    def told(self, told: Told) -> None: ...
 
     def backlog(self) -> Iterable[Up]:
         """What to say at the start of a connection."""
@@ -205,6 +208,8 @@ class FeedLink:
                         self._set_current(True)
                 case Answer() as answer:
                     self._holder.answered(answer)
+                case Told() as told:
+                    self._holder.told(told)
                 case Goodbye() as goodbye:
                     self._refused(goodbye)
                 case Welcome():

@@ -18,7 +18,19 @@ import structlog
 from onehop.agent.feed_link import PAUSE, Controllers, FeedLink
 from onehop.agent.kept import Kept, Position
 from onehop.feed.codec import BadFrame, decode_item, decode_object
-from onehop.feed.messages import Answer, Delta, Follow, Item, Learned, PortReport, Release, Report, Target, Up
+from onehop.feed.messages import (
+    Answer,
+    Delta,
+    Follow,
+    Item,
+    Learned,
+    PortReport,
+    Release,
+    Report,
+    Target,
+    Told,
+    Up,
+)
 from onehop.model import Object
 from onehop.model.view import Topology
 
@@ -56,6 +68,7 @@ class Follower:
     ) -> None:
         self.host = host
         self.topology = Topology()
+        self.on_told: Callable[[Told], None] = lambda told: None  # what other hosts learned
         self.unknown: set[str] = set()  # objects that this version cannot decode
         self._kept = kept
         self._on_change = on_change
@@ -166,6 +179,9 @@ class Follower:
 
     def _is_bound(self, port: str) -> bool:
         return any(binding.host == self.host for binding in self.topology.bindings(port))
+
+    def told(self, told: Told) -> None:
+        self.on_told(told)
 
     async def welcomed(self, incarnation: str, fresh: bool) -> None:
         self._coming, self._fresh = incarnation, fresh

@@ -18,6 +18,7 @@ from onehop.controller.cache import Cache
 from onehop.controller.convergence import Convergences
 from onehop.controller.feed_server import FeedServer
 from onehop.controller.feed_socket import Receive, Send, serve_socket
+from onehop.controller.learned import LearnedEntries
 from onehop.controller.liveness import Presence
 from onehop.controller.reports import Reports
 from onehop.store import Store
@@ -28,10 +29,19 @@ LEASE = 15.0  # seconds without a word after which a host or a controller counts
 class Feed:
     """Open it with `await Feed.open(store, cache)`; close it when done."""
 
-    def __init__(self, cache: Cache, reports: Reports, presence: Presence, name: str, lease: float) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        reports: Reports,
+        learned: LearnedEntries,
+        presence: Presence,
+        name: str,
+        lease: float,
+    ) -> None:
         self.reports = reports
         self.presence = presence
-        self.server = FeedServer(cache, reports, name, lease)
+        self.learned = learned
+        self.server = FeedServer(cache, reports, learned, name, lease)
         self.convergences = Convergences(cache, self.server, presence, reports)
         self._cache = cache
         self._lease = lease
@@ -42,7 +52,8 @@ class Feed:
         """`name` tells controllers of one store apart; a random one will do."""
         reports = await Reports.open(store, lease)
         presence = await Presence.open(store, lease, lambda: cache.view.ids_of("host"))
-        return cls(cache, reports, presence, name or f"c-{uuid.uuid4().hex[:12]}", lease)
+        learned = await LearnedEntries.open(store)
+        return cls(cache, reports, learned, presence, name or f"c-{uuid.uuid4().hex[:12]}", lease)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -50,6 +61,7 @@ class Feed:
             await self._task
         await self.server.close()
         await self.convergences.close()
+        await self.learned.close()
         await self.presence.close()
         await self.reports.close()
 

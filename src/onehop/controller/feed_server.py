@@ -21,6 +21,7 @@ from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.feed_frames import Frames
 from onehop.controller.feed_session import Channel, Closed, Session
 from onehop.controller.feed_upward import Upward
+from onehop.controller.learned import LearnedEntries
 from onehop.controller.reports import Reports
 from onehop.feed.codec import BadFrame, decode_up, encode
 from onehop.feed.digest import BUCKETS, bucket_of, differing, digests
@@ -37,6 +38,7 @@ from onehop.feed.messages import (
     Release,
     Report,
     Target,
+    Told,
     Up,
     Welcome,
 )
@@ -57,8 +59,12 @@ log = structlog.get_logger()
 class FeedServer:
     """Close it when done."""
 
-    def __init__(self, cache: Cache, reports: Reports, name: str, lease: float) -> None:
+    def __init__(
+        self, cache: Cache, reports: Reports, learned: LearnedEntries, name: str, lease: float
+    ) -> None:
         self._cache = cache
+        self._learned = learned
+        learned.listen(self._heard)
         self._upward = Upward(cache.view, reports, name)
         self._name = name
         self._lease = lease
@@ -173,6 +179,12 @@ class FeedServer:
                 self._sessions[gone.id].end("this host was removed; join again")
             self.forget_absent(gone.id)
 
+    def _heard(self, port: str, speaker: str) -> None:
+        """A host has learned something at a port: the others that follow it are to know."""
+        for session in self._sessions.values():
+            if session.host != speaker and self._reach.follows(session.host, port):
+                session.teach((port,))
+
     # --- a session ----------------------------------------------------------------------------------
 
     async def serve(self, channel: Channel, host: str) -> None:
@@ -237,6 +249,7 @@ class FeedServer:
         else:
             session.owe(holdings)
             session.sync()
+        session.teach(port for port in self._learned.ports() if self._reach.follows(host, port))
         self._upward.host(session)
         self._tell_listeners()
         return session
@@ -283,6 +296,7 @@ class FeedServer:
         session.dirty.difference_update(ids)
         session.parted = True
         puts, removes = self._split(session.host, ids)
+        session.teach(self._learned.ports() & set(puts))
         return self._frames.part(self.revision, puts, removes)
 
     def _due(self, session: Session) -> list[bytes]:
@@ -297,7 +311,14 @@ class FeedServer:
                 session.told = self.revision
             session.marked, session.parted = self.revision, False
             frames += self._frames.of(self.revision, *self._split(session.host, sorted(dirty)))
-        return frames + [encode(answer) for answer in answers]
+        lessons, session.lessons = session.lessons | (self._learned.ports() & dirty), set()
+        frames += [encode(answer) for answer in answers]
+        return frames + [encode(told) for told in self._lessons(session.host, lessons)]
+
+    def _lessons(self, host: str, ports: Iterable[str]) -> Iterable[Told]:
+        for port in sorted(ports):
+            if self._reach.follows(host, port):
+                yield Told(port, self._learned.of(port, but=host))
 
     def _split(self, host: str, ids: list[str]) -> tuple[list[str], list[str]]:
         """What to send as it stands, and what to have forgotten."""

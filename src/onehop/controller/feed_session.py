@@ -52,6 +52,7 @@ class Session:
         self.applied = 0
         self.written = 0  # the applied revision in the status
         self.health: dict[str, str] = {}
+        self.lessons: set[str] = set()  # ports of which other hosts have learned something new
         self.learned: dict[str, dict[tuple[str, str], str]] = {}
         self.asks = 0
         self.heard = asyncio.get_running_loop().time()
@@ -79,6 +80,11 @@ class Session:
         """The revisions that are not in effect; where they are not all known, the last one that is."""
         known = self.synced and self.applied and len(self.concerning) <= MAX_OWED
         return list(self.concerning) if known else self.applied
+
+    def teach(self, ports: Iterable[str]) -> None:
+        self.lessons.update(ports)
+        if self.synced and self.lessons:
+            self.news.set()
 
     def sync(self) -> None:
         self.synced = True

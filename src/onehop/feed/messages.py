@@ -11,7 +11,7 @@
       │ ◄──────────────────────────────────────── │
       │ Applied, Report, Follow, Release ...      │  from now on, both ways as things happen
       │ ◄───────────────────────────────────────► │
-      │          Delta, Delta, ... Answer         │
+      │      Delta, Delta, ... Answer, Told       │
 
 * A change of one revision, or of several that were coalesced, comes as one or more `Delta`, the last marked.
   The host applies them as one. A last `Delta` without contents is a mark of progress.
@@ -33,6 +33,7 @@ VERSION = 1
 MAX_UP = 1 << 20  # bytes in a frame from a host
 MAX_DOWN = 16 << 20  # bytes in a frame to a host: one object may be large
 CHUNK = 1 << 18  # where a controller starts a new frame
+MAX_TOLD = 1024  # entries learned at a port, in one frame
 MAX_ASKS = 16384  # what a host may follow on demand; they fit into a Hello
 
 Id = Annotated[str, Meta(max_length=64)]
@@ -157,6 +158,14 @@ class Answer(Message, frozen=True, array_like=True, tag="answer"):
     ids: Annotated[tuple[Id | None, ...], Meta(max_length=1024)]
 
 
+class Told(Message, frozen=True, array_like=True, tag="told"):
+    """All that other hosts have learned from traffic at a port that this host follows. It replaces what was
+    told of the port before."""
+
+    port: Id
+    entries: Annotated[tuple[Learned, ...], Meta(max_length=MAX_TOLD)] = ()
+
+
 # --- from either ------------------------------------------------------------------------------------
 
 
@@ -168,4 +177,4 @@ class Goodbye(Message, frozen=True, array_like=True, tag="goodbye"):
 
 
 Up = Hello | Held | Follow | Release | Applied | Report | Alive | Goodbye
-Down = Welcome | Delta | Answer | Goodbye
+Down = Welcome | Delta | Answer | Told | Goodbye

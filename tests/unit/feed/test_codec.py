@@ -31,6 +31,7 @@ from onehop.feed.messages import (
     PortReport,
     Release,
     Report,
+    Told,
     Up,
     Welcome,
 )
@@ -50,6 +51,7 @@ DOWNS: list[Down] = [
     Welcome(1, "c", "abc", 10.0, (0, 255)),
     Welcome(1, "c", "abc", 10.0, None),
     Answer((77,), (None,)),
+    Told(uid(3, 1), (Learned(uid(3, 1), "neighbour", "10.0.0.1", "02:00:00:00:00:01"),)),
     Goodbye("bye", False),
 ]
 

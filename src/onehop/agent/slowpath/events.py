@@ -7,6 +7,7 @@ that floods the ring is held back by its budget in the programs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -16,20 +17,23 @@ from onehop.agent.host import Host
 from onehop.agent.programs import Datapath
 from onehop.agent.slowpath.frames import text
 from onehop.agent.slowpath.inject import Injector
-from onehop.agent.slowpath.neighbours import PAUSE, Neighbours
-from onehop.datapath.layouts import codec
+from onehop.agent.slowpath.neighbours import PAUSE, Neighbours, coarse_now
+from onehop.datapath.layouts import codec, ip6
 from onehop.datapath.ringbuf import Ring
+from onehop.datapath.structs import FdbKey, LearnedMac
 from onehop.datapath.tables import EVENTS
 from onehop.datapath.traffic import Event
 from onehop.datapath.words import EventKind
-from onehop.feed.messages import Learned
-from onehop.model import Port
+from onehop.feed.messages import Learned, Told
+from onehop.model import Network, Port
+from onehop.model.formats import parse_mac
 
 __all__ = ["SlowPath"]
 
 BATCH = 64  # events per turn of the loop: the feed gets its turn, too
 FOLLOW = 5.0  # seconds that following something may take
 FOLLOWING = 64  # keys asked for at a time
+MAX_SAID = 65536  # addresses of which it is known that this host told of them
 TOLD_FULL = 60.0  # seconds for which a full port shows in the host's health
 
 log = structlog.get_logger()
@@ -45,6 +49,9 @@ class SlowPath:
         self._neighbours = Neighbours(
             host.view, host.keys, datapath.maps["learned_neighbours"], self._injector.send, host.judge_anew
         )
+        self._macs = datapath.maps["learned_macs"]
+        self._told: dict[str, frozenset[Learned]] = {}  # by port
+        self._said: dict[tuple[str, str], str] = {}  # by network and address or MAC: the port
         self._wanted: dict[int, asyncio.Task[None]] = {}
         self._full: dict[int, float] = {}
         self._ticking: asyncio.TimerHandle | None = None
@@ -60,6 +67,7 @@ class SlowPath:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._follower.on_told = self.told
         loop.add_reader(self._ring.fileno(), self._read)
 
     def close(self) -> None:
@@ -138,6 +146,39 @@ class SlowPath:
             log.warning("a port may open no more connections", port=self._name(event.port))
         self._full[event.port] = self._time() + TOLD_FULL
 
+    # --- what other hosts learned -------------------------------------------------------------------
+
+    def told(self, told: Told) -> None:
+        """Go by what other hosts learned at a port, and take back what we said of the same before."""
+        port = self._host.view.get(Port, told.port)
+        network = self._host.view.get(Network, port.network) if port is not None else None
+        if port is None or network is None:
+            return
+        known = self._told.get(port.id, frozenset())
+        self._told[port.id] = frozenset(told.entries)
+        for entry in told.entries:
+            if entry not in known:
+                self._withdraw(network.id, port.id, entry)
+            with contextlib.suppress(ValueError):  # of a newer agent, perhaps
+                self._learn(network, port, entry)
+
+    def _learn(self, network: Network, port: Port, entry: Learned) -> None:
+        if entry.what == "neighbour":
+            self._neighbours.heard(network.key, ip6(entry.key), parse_mac(entry.via))
+        elif entry.what == "mac":
+            key = FdbKey(network.key, parse_mac(entry.key))
+            before = self._macs.lookup(key)
+            self._macs.update(key, LearnedMac(port.key, coarse_now()))
+            if before is not None and before.port != port.key:
+                self._host.judge_anew(network.id)
+
+    def _withdraw(self, network: str, port: str, entry: Learned) -> None:
+        """The address has moved to another port."""
+        ours = self._said.get((network, entry.key))
+        if entry.what == "neighbour" and ours is not None and ours != port:
+            del self._said[network, entry.key]
+            self._follower.report_learned([Learned(ours, "neighbour", entry.key, "")])
+
     # --- parts --------------------------------------------------------------------------------------
 
     def _tick_on(self) -> None:
@@ -151,7 +192,10 @@ class SlowPath:
 
     def _report(self, port: int, what: str, key: str, via: str) -> None:
         id = self._host.keys.get(port)
-        if id is not None:
+        found = self._host.view.get(Port, id)
+        if found is not None and id is not None:
+            if found.network is not None and len(self._said) < MAX_SAID:
+                self._said[found.network, key] = id
             self._follower.report_learned([Learned(id, what, key, via)])  # type: ignore[arg-type]
 
     def _name(self, key: int) -> str:

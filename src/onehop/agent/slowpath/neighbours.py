@@ -31,7 +31,7 @@ from onehop.model.relations.addressing import transit
 from onehop.model.switching import Subnet
 from onehop.model.view import View
 
-__all__ = ["Neighbours", "Table"]
+__all__ = ["Neighbours", "Table", "coarse_now"]
 
 ASKS = 3  # questions, a second apart
 PAUSE = 1.0
@@ -49,6 +49,11 @@ class Table(Protocol):
     def lookup(self, key: NeighbourKey) -> LearnedNeighbour | None: ...
 
     def update(self, key: NeighbourKey, value: LearnedNeighbour) -> bool: ...
+
+
+def coarse_now() -> int:
+    """The clock of the tables."""
+    return time.clock_gettime_ns(_COARSE)
 
 
 @dataclass(slots=True)
@@ -131,7 +136,7 @@ class Neighbours:
 
     def _learn(self, port: Port, key: NeighbourKey, mac: bytes) -> None:
         before = self._table.lookup(key)
-        self._table.update(key, LearnedNeighbour(mac, time.clock_gettime_ns(_COARSE)))
+        self._table.update(key, LearnedNeighbour(mac, coarse_now()))
         if before is not None and before.mac not in (mac, _NOBODY) and port.router is not None:
             log.info("a neighbour has moved", address=text(key.address), mac=mac.hex(":"))
             self._moved(port.router)
