@@ -62,17 +62,6 @@ inline_ void fill_tunnel(struct tunnel *t, const struct flow *f, __u32 hash, __u
 	t->target = bpf_htonl(f->target << 8 | f->tunnel);
 }
 
-inline_ __u16 ipv4_checksum(const void *ip)
-{
-	const __u16 *word = ip;
-	__u32 sum = 0;
-
-	for (int i = 0; i < 10; i++)
-		sum += word[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~((sum & 0xffff) + (sum >> 16));
-}
-
 #define ENCAP (BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO | \
 	       BPF_F_ADJ_ROOM_ENCAP_L2(14)) /* 14: a larger one breaks segmentation */
 
