@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-START = 30.0  # seconds that a controller may take to listen
+START = 60.0  # seconds that a controller may take to listen
 
 Json = dict[str, Any]
 
