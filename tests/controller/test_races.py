@@ -92,6 +92,19 @@ async def test_subnets_that_overlap_do_not_slip_past_each_other(desk: Desk, othe
     assert len((await assert_in_order(desk.store)).all(Subnet)) == 1
 
 
+async def test_what_a_part_belongs_to_may_go_while_it_waits_for_its_turn(desk: Desk) -> None:
+    """Subnets of a network take turns; deleting the network waits for none of them."""
+    for i in range(5):
+        await desk.do(create("network", name=f"n{i}"))
+        done, refused = await race(
+            *(desk.do(subnet(f"n{i}", f"s{k}", f"10.{k}.0.0/16")) for k in range(3)),
+            desk.do(delete("network", f"n{i}")),
+        )
+        assert done
+        assert len(done) + len(refused) == 4
+    await assert_in_order(desk.store)
+
+
 async def test_a_link_and_a_subnet_that_overlap_do_not_slip_past_each_other(desk: Desk, other: Desk) -> None:
     for i in range(6):
         web, db, edge = f"web{i}", f"db{i}", f"edge{i}"
@@ -156,6 +169,17 @@ async def test_a_port_has_one_active_binding(desk: Desk, other: Desk) -> None:
     )
     assert len(done) == 1
     assert all("active binding" in r.message for r in refused)
+
+
+async def test_a_port_is_linked_or_bound(desk: Desk, other: Desk) -> None:
+    await desk.do(create("host", name="h"), actor=ADMIN)
+    for i in range(8):
+        await desk.do(create("network", name=f"n{i}"), create("router", name=f"r{i}"), *ends(f"r{i}", f"n{i}"))
+        await other.cache.wait_for(desk.cache.revision)
+        for_uplink = create("binding", port=f"mine:r{i}/n{i}", host="h", interface=f"eth{i}")
+        done, refused = await race(desk.do(link(f"r{i}", f"n{i}")), other.do(for_uplink, actor=ADMIN))
+        assert (len(done), len(refused)) == (1, 1)
+    await assert_in_order(desk.store)
 
 
 @pytest.mark.parametrize("seed", [random.randrange(1 << 32) for _ in range(2)])

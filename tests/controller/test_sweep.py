@@ -47,7 +47,7 @@ async def test_guards_of_sets_that_went_with_their_object_are_swept(desk: Desk) 
     gone = await desk.make("port", network="web", name="p")
     await desk.do(delete("port", "web/p"))
     before = await keys(desk, "claim/guard/")
-    await desk.store.transact([], [Put(guard_key(f"trunk/{gone.id}"), b"")])
+    await desk.store.transact([], [Put(guard_key(f"port/{gone.id}"), b"")])
     assert await sweep(desk.store, desk.cache) == 1
     assert await keys(desk, "claim/guard/") == before != set()
 
@@ -59,8 +59,8 @@ async def test_the_guard_of_a_trunk_goes_with_its_port(desk: Desk) -> None:
     parent = {"port": "mine:web/parent", "host": "h", "interface": "tap0"}
     sub = {"port": "mine:web/sub", "host": "h", "trunk": "mine:web/parent", "vlan": 7}
     await desk.do(create("binding", **parent), create("binding", **sub), actor=ADMIN)
-    assert len([key for key in await keys(desk, "claim/guard/") if "/trunk/" in key]) == 2
+    assert len([key for key in await keys(desk, "claim/guard/") if "/port/" in key]) == 2
     bindings = [delete("binding", id) for id in desk.cache.view.ids_of("binding")]
     await desk.do(*reversed(bindings), delete("port", "mine:web/sub"), actor=ADMIN)
     await desk.do(delete("port", "mine:web/parent"), actor=ADMIN)
-    assert not [key for key in await keys(desk, "claim/guard/") if "/trunk/" in key]
+    assert not [key for key in await keys(desk, "claim/guard/") if "/port/" in key]

@@ -151,7 +151,7 @@ class Engine:
             if not sets:
                 return await self._execute(draft, {}, actor, once)
             async with self._sets.turn(sets) as known:
-                if max(known.values()) > planned_at or draft.overtaken(planned_at):
+                if self._cache.revision != planned_at:  # whatever the draft relied on may have changed
                     draft.choice.forget()
                     draft = self._draft(operations, actor)
                 if not draft.shared_sets() <= known.keys():

@@ -17,7 +17,7 @@ RESTING = "rest/"
 STATUS = "status/"
 GUARDS = "claim/guard/"
 # The sets that go with an object, by its kind: what comes before its id in the scope of their guard.
-GUARDED = {"network": "network", "router": "router", "port": "trunk", "project": "acl"}
+GUARDED = {"network": "network", "router": "router", "port": "port", "project": "acl"}
 
 _encoder = msgspec.json.Encoder()
 

@@ -105,10 +105,6 @@ class Draft:
         made = {id for id in self._view.changed() if self._cache.view.find(id) is None}
         return {name for name in self.sets if name.partition("/")[2] not in made}
 
-    def overtaken(self, revision: Revision) -> bool:
-        """Whether an object that this changes was written after a revision of the cache."""
-        return any(self._cache.revision_of(id) > revision for id in self._view.changed())
-
     # --- operations ---------------------------------------------------------------------------------
 
     def take(self, operations: Sequence[Operation]) -> None:

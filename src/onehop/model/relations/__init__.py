@@ -40,7 +40,8 @@ def check(obj: Object, before: Object | None, view: View, *, anywhere: bool = Fa
 
 
 def guarded_sets(obj: Object, before: Object | None, view: View) -> list[str]:
-    """The sets that the rules of this object are about: `network/<id>`, `router/<id>`, `acl/<project>`."""
+    """The sets that the rules of this object are about: `network/<id>`, `router/<id>`, `port/<id>`,
+    `acl/<project>`."""
     sets = _SETS.get(kind_of(obj).name)
     return sorted(sets(obj, before, view)) if sets is not None else []
 

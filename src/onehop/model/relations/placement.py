@@ -47,9 +47,13 @@ def _trunk(binding: Binding, trunk: str, view: View) -> Iterator[Problem]:
 
 
 def binding_sets(binding: Binding, before: Binding | None, view: View) -> set[str]:
-    if binding.trunk is None or (before is not None and before.trunk == binding.trunk):
-        return set()
-    return {f"trunk/{binding.port}", f"trunk/{binding.trunk}"}
+    sets = set()
+    port = view.get(Port, binding.port)
+    if before is None and port is not None and port.kind == "router":
+        sets.add(f"port/{binding.port}")  # it may become an end of a link instead
+    if binding.trunk is not None and (before is None or before.trunk != binding.trunk):
+        sets |= {f"port/{binding.port}", f"port/{binding.trunk}"}
+    return sets
 
 
 def host(host: Host, before: Host | None, view: View) -> list[Problem]:

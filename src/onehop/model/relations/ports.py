@@ -205,4 +205,5 @@ def link_sets(link: Link, before: Link | None, view: View) -> set[str]:
     if before is not None:
         return set()
     ends = [end for end in (view.get(Port, link.a), view.get(Port, link.b)) if end is not None]
-    return {f"router/{e.router}" if e.router is not None else f"network/{e.network}" for e in ends}
+    devices = {f"router/{e.router}" if e.router is not None else f"network/{e.network}" for e in ends}
+    return devices | {f"port/{end.id}" for end in ends}  # a port is linked or bound
