@@ -133,6 +133,22 @@ async def test_jumps_do_not_close_a_circle_from_two_sides(desk: Desk, other: Des
     assert sum(len(acl.rules) for acl in (await assert_in_order(desk.store)).all(Acl)) == 1
 
 
+async def test_jumps_across_projects_do_not_close_a_circle_either(desk: Desk, other: Desk) -> None:
+    """Administrators may jump into other projects. Here each side closes one that leads through both."""
+    for name in ("a", "b"):
+        await desk.do(create("acl", name=name))
+        await desk.do(create("acl", name=name), actor=desk.them)
+
+    def jump(at: str, to: str) -> Operation:
+        return patch("acl", at, rules=[{"id": "r", "action": "jump", "jump": to}])
+
+    await desk.do(jump("mine:b", "theirs:a"), jump("theirs:b", "mine:a"), actor=ADMIN)
+    await other.cache.wait_for(desk.cache.revision)
+    done, refused = await race(desk.do(jump("a", "b")), other.do(jump("a", "b"), actor=desk.them))
+    assert len(done) == 1
+    assert "circle" in refused[0].message
+
+
 async def test_a_port_is_an_end_of_one_link(desk: Desk, other: Desk) -> None:
     await desk.do(create("network", name="n"), create("router", name="r"), create("router", name="s"))
     await desk.do(*ends("r", "n"), create("port", router="s", name="n"))

@@ -159,7 +159,22 @@ def _name(id: str, view: View) -> str:
 
 
 def acl_sets(acl: Acl, before: Acl | None, view: View) -> set[str]:
-    """Jumps of all ACLs of a project make one graph."""
+    """The jumps of a project's ACLs are one set. Administrators' lead on into other projects: each ACL that
+    is looked at for a circle counts."""
     jumps = {rule.jump for rule in acl.rules if rule.jump is not None}
     old = {rule.jump for rule in before.rules if rule.jump is not None} if before is not None else set()
-    return {f"acl/{acl.project}"} if jumps - old else set()
+    if not jumps - old:
+        return set()
+    return {f"acl/{acl.project}", *(f"acl/{found.project}" for found in _led_to(jumps, view))}
+
+
+def _led_to(jumps: set[str], view: View) -> Iterator[Acl]:
+    seen, ahead = set(jumps), list(jumps)
+    while ahead:
+        here = view.get(Acl, ahead.pop())
+        if here is None:
+            continue
+        yield here
+        more = {rule.jump for rule in here.rules if rule.jump is not None} - seen
+        seen |= more
+        ahead.extend(more)
