@@ -190,7 +190,9 @@ async def test_a_port_has_one_active_binding(desk: Desk, other: Desk) -> None:
 async def test_a_port_is_linked_or_bound(desk: Desk, other: Desk) -> None:
     await desk.do(create("host", name="h"), actor=ADMIN)
     for i in range(8):
-        await desk.do(create("network", name=f"n{i}"), create("router", name=f"r{i}"), *ends(f"r{i}", f"n{i}"))
+        await desk.do(
+            create("network", name=f"n{i}"), create("router", name=f"r{i}"), *ends(f"r{i}", f"n{i}")
+        )
         await other.cache.wait_for(desk.cache.revision)
         for_uplink = create("binding", port=f"mine:r{i}/n{i}", host="h", interface=f"eth{i}")
         done, refused = await race(desk.do(link(f"r{i}", f"n{i}")), other.do(for_uplink, actor=ADMIN))

@@ -9,6 +9,7 @@ a later document knows of both, should this apply be cut short) and again when i
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +18,20 @@ import msgspec
 
 from onehop.controller.apply.plan import Stated
 from onehop.controller.apply.stack import Stack
-from onehop.store.interface import Delete, Put, Store, Write, list_all
+from onehop.controller.refusals import Busy
+from onehop.store.interface import (
+    Absent,
+    AtRevision,
+    Delete,
+    Put,
+    Refused,
+    Store,
+    Write,
+    list_all,
+)
 
 PART = 256 << 10
+TRIES = 8  # to write a record, while others write it too
 MAX_RECORD = 512 << 20  # beyond any document that the API takes
 
 
@@ -49,17 +61,36 @@ async def read(store: Store, stack: Stack) -> Record | None:
 
 
 async def write(store: Store, stack: Stack, record: Record) -> None:
-    """Put the parts of a new generation, then the head that makes it valid, then drop the old parts."""
-    old, _ = await list_all(store, _prefix(stack), limit=64)
-    heads = [msgspec.json.decode(e.value)["generation"] for e in old if e.key.endswith("/head")]
-    generation = max(heads, default=0) + 1
+    """Put the parts of a new generation, then the head that makes it valid, then drop the old parts.
+
+    Of two who write at once, each has parts of its own, and the head is put only if nobody else's has come
+    since: or one could drop, as old, the parts that the other's head is about to name.
+    """
     content = zlib.compress(msgspec.json.encode(record), 1)
     parts = [content[i : i + PART] for i in range(0, len(content), PART)]
-    for n, part in enumerate(parts):
-        await store.transact([], [Put(f"{_prefix(stack)}part/{generation}/{n:06}", part)])
+    for _ in range(TRIES):
+        if await _write(store, _prefix(stack), parts):
+            return
+    raise Busy("others keep applying this stack at the same time. Try again")
+
+
+async def _write(store: Store, prefix: str, parts: list[bytes]) -> bool:
+    old, _ = await list_all(store, prefix, limit=64)
+    guard: Absent | AtRevision = Absent(f"{prefix}head")
+    for entry in old:
+        if entry.key == guard.key:
+            guard = AtRevision(entry.key, entry.revision)
+    generation = secrets.token_hex(8)
+    names = [f"{prefix}part/{generation}/{n:06}" for n in range(len(parts))]
+    for name, part in zip(names, parts, strict=True):
+        await store.transact([], [Put(name, part)])
     head = msgspec.json.encode({"generation": generation, "parts": len(parts)})
-    await store.transact([], [Put(f"{_prefix(stack)}head", head)])
+    outcome = await store.transact([guard], [Put(f"{prefix}head", head)])
+    if isinstance(outcome, Refused):
+        await _delete(store, names)
+        return False
     await _delete(store, [e.key for e in old if not e.key.endswith("/head")])
+    return True
 
 
 async def remove(store: Store, stack: Stack) -> None:
