@@ -26,7 +26,7 @@ from onehop.model import (
 )
 from onehop.model.fields import Leaf, gather, references, rewrite, trait_of
 from onehop.model.formats import is_id
-from onehop.model.names import Unresolved, resolve
+from onehop.model.names import MAX_REFERENCE, Unresolved, resolve
 from onehop.model.relations.references import granted
 from onehop.model.view import View
 
@@ -116,8 +116,10 @@ class Access:
         """The object that a reference stands for. Raises NotFound."""
         if not isinstance(ref, str) or not ref:
             raise Malformed(f"which {kind.name}? Give its id or name")
+        if kind.scope is Scope.CLOUD and kind.type is not Project and not self._actor.may_read(None):
+            raise NotFound(f"there is no {kind.name} {ref[:MAX_REFERENCE]!r}")
         try:
-            id = resolve(ref, kind, self._view, project)
+            id = self._resolve(ref, kind, project)
         except Unresolved as error:
             raise NotFound(str(error)) from None
         obj = self._view.get(kind.type, id)
@@ -133,6 +135,22 @@ class Access:
         if kind.scope is not Scope.CLOUD and not self._actor.may_write(obj.project):
             raise Forbidden(f"you may read {kind.name} {obj.name!r}, but not change it")
         return obj
+
+    def _resolve(self, text: str, kind: Kind, project: str | None, near: Iterable[str] = ()) -> str:
+        """The id that a reference stands for. Why it stands for nothing is told of what the actor may read:
+        that a name is ambiguous in another project would tell what is there."""
+        try:
+            # Every project's objects have one, so without any, no name is looked for.
+            return resolve(text, kind, self._view, project or "", near)
+        except Unresolved:
+            elsewhere, colon, _ = text.rpartition(":")
+            if not colon or self._reads(elsewhere):
+                raise
+            raise Unresolved(f"there is no {kind.name} {text[:MAX_REFERENCE]!r}") from None
+
+    def _reads(self, project: str) -> bool:
+        id = project if is_id(project) else self._view.named("project", None, project)
+        return id is not None and self._actor.may_read(id)
 
     def resolved(self, obj: ObjectT, project: str | None) -> ObjectT:
         """The object with its references made ids. Raises Invalid."""
@@ -153,7 +171,7 @@ class Access:
 
         def change(path: str, text: str) -> str:
             try:
-                id = resolve(text, kind, self._view, project, near)
+                id = self._resolve(text, kind, project, near)
             except (Unresolved, Refusal) as error:
                 problems.append(Problem(path, str(error)))
                 return text

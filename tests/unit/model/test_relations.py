@@ -408,10 +408,15 @@ def test_a_link_must_not_join_overlapping_prefixes() -> None:
         (inner(at("10.0.1.7", WEB4)), None, set()),
         (outer(at("172.16.9.1", None, 30)), None, {f"router/{EDGE}"}),
         (changed(EDGE_CORE, addresses=()), CLOUD.find(EDGE_CORE), {f"router/{EDGE}", f"router/{CORE}"}),
-        (new(Link, a=EDGE_FREE, b=DB_FREE), None, {f"router/{EDGE}", f"network/{DB}"}),
+        (
+            new(Link, a=EDGE_FREE, b=DB_FREE),
+            None,
+            {f"router/{EDGE}", f"network/{DB}", f"port/{EDGE_FREE}", f"port/{DB_FREE}"},
+        ),
         (CLOUD.find(STATELESS), None, {f"acl/{MINE}"}),
         (CLOUD.find(SECOND), None, set()),
         (binding(VM, interface="t"), None, set()),
+        (binding(EDGE_FREE, interface="t"), None, {f"port/{EDGE_FREE}"}),
     ],
 )
 def test_rules_tell_the_sets_that_they_are_about(obj: Object, before: Object | None, sets: set[str]) -> None:

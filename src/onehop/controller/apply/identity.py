@@ -60,7 +60,9 @@ class Identities:
             scope = self._scope(entry)
         except NotFound:
             return None  # told when the entry's references are resolved
-        return self._view.named(entry.kind.name, scope, entry.name)
+        id = self._view.named(entry.kind.name, scope, entry.name)
+        found = self._view.find(id) if id is not None else None
+        return id if found is not None and self._access.sees(found) else None
 
     def _scope(self, entry: Entry) -> str | None:
         """The id of what the entry's name is unique in."""

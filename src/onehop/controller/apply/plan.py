@@ -121,8 +121,6 @@ class Planner:
             raise Invalid([Problem("", sentence)])
         id = identities.id_of(entry)
         there = self._view.find(id)
-        if there is not None and not self._access.sees(there):
-            there = None
         wanted = self._wanted(entry, id, identities)
         given = stated(entry.body)
         self._stated.setdefault(entry.kind.name, {})[entry.path] = sorted(given)

@@ -28,9 +28,12 @@ Rule = Callable[[Any, Any, View], list[Problem]]
 def check(obj: Object, before: Object | None, view: View, *, anywhere: bool = False) -> list[Problem]:
     """What is wrong with an object. The view may hold it already, or its state before.
 
-    `anywhere` lets it refer to what other projects own: the right of cloud administrators.
+    `anywhere` lets it refer to what other projects own, and be a service's port: the rights of cloud
+    administrators.
     """
     problems = references.check(obj, before, view, anywhere=anywhere)
+    if not anywhere:
+        problems += ports.reserved(obj, before)
     if obj.labels:
         problems += _labels(obj)
     if problems:

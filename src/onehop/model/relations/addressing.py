@@ -168,12 +168,15 @@ def _overlaps(subnet: Subnet, prefix: Prefix, view: View) -> Iterator[Problem]:
         assert port.router is not None
         clash = overlapping(prefix, reached(port.router, view), besides=port.id)
         if clash is not None:
-            router = view.get(Router, port.router)
-            name = router.name if router else port.router
-            yield Problem(
-                "cidr", f"overlaps {clash.words} ({clash.prefix}), which router {name} is linked to as well"
-            )
+            yield Problem("cidr", _clash(clash, view.get(Router, port.router), subnet))
             return
+
+
+def _clash(clash: Reached, router: Router | None, subnet: Subnet) -> str:
+    """What another project's router reaches is not told: a grant to link lets nobody look behind it."""
+    if router is None or router.project != subnet.project:
+        return "overlaps what a router of another project, which is linked to the network, reaches as well"
+    return f"overlaps {clash.words} ({clash.prefix}), which router {router.name} is linked to as well"
 
 
 def subnet_sets(subnet: Subnet, before: Subnet | None, view: View) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from onehop.model.errors import Problem
 from onehop.model.formats import parse_cidr, parse_ip, parse_mac
+from onehop.model.kinds import Object
 from onehop.model.relations.addressing import overlap, overlapping, reached, transit, unusable, unusual
 from onehop.model.routing import Link
 from onehop.model.switching import Port, PortAddress, Subnet
@@ -37,6 +38,12 @@ def _kind(port: Port) -> Iterator[Problem]:
         yield Problem("security_groups", "are for machines' ports; put an ACL on a router")
     if port.allowed_address_pairs:
         yield Problem("allowed_address_pairs", "are for machines' ports; routers forward for any address")
+
+
+def reserved(obj: Object, before: Object | None) -> Iterator[Problem]:
+    """What only administrators of the cloud may make."""
+    if isinstance(obj, Port) and obj.kind == "service" and before is None:
+        yield Problem("kind", "ports of Onehop's own services are made by administrators of the cloud")
 
 
 def _mac(port: Port) -> Iterator[Problem]:
