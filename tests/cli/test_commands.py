@@ -122,6 +122,19 @@ def test_several_objects_are_deleted(web: Project) -> None:
     assert web.do("port", "delete", "a", "b").out == "deleted port a\ndeleted port b\n"
 
 
+def test_a_join_token_is_made_for_a_host(controller: Controller) -> None:
+    controller.do("host", "create", "h-join")
+    assert controller.do("host", "join-token", "h-join").out.startswith("onehop_join_")
+    assert controller.do("host", "join-token", "h-join", "-o", "json").json()["name"] == "h-join"
+
+
+def test_a_role_is_given_in_the_project_that_the_command_names(project: Project) -> None:
+    project.do("token", "create", "ops")
+    made = project.do("role", "create", "--token", "ops", "--role", "member", "-o", "json").json()
+    id = project.do("project", "show", project.name, "-o", "json").json()["id"]
+    assert (made["role"], made["project"]) == ("member", id)
+
+
 def test_a_router_is_attached(web: Project) -> None:
     web.do("router", "create", "edge")
     assert web.do("router", "attach", "edge", "web").out == "attached router edge to network web\n"

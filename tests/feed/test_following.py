@@ -9,7 +9,7 @@ import pytest
 
 from onehop.feed.messages import PortReport
 from onehop.store import Delete, Store, open_store
-from onehop.store.sqlite import mark_restored
+from onehop.store.backup import back_up, restore
 from tests.feed.town import BLUE, GATEWAY, H1, H2, H3, HOSTS, RED, TOWN, bound, port, retitled, tenant, uid
 from tests.support.feeding import Watcher, controller, until, watching, write
 from tests.support.pki import Authority
@@ -88,27 +88,18 @@ async def test_a_damaged_file_is_set_aside_and_filled_again(store: Store, tmp_pa
     assert (tmp_path / "kept.unreadable").read_bytes().startswith(b"not a database")
 
 
-def copy(source: Path, target: Path) -> None:
-    for rest in target.parent.glob(f"{target.name}-*"):
-        rest.unlink()
-    target.write_bytes(source.read_bytes())
-
-
 async def test_after_a_restore_hosts_hold_what_the_store_holds_now(tmp_path: Path) -> None:
     """The history that was lost and the one that took its place used the same revisions."""
     path, backup, kept = tmp_path / "store.db", tmp_path / "backup.db", tmp_path / "kept"
     store = await open_store(f"sqlite://{path}")
     await write(store, *TOWN)
-    await store.close()
-    copy(path, backup)
+    back_up(path, backup)
     lost = port(RED, 12)
-    store = await open_store(f"sqlite://{path}")
     await write(store, retitled(port(RED, 10), "lost"), lost)
     async with controller(store) as c, watching(H1, c.url, kept=kept) as red:
         await until(lambda: red.has(c))
     await store.close()
-    copy(backup, path)
-    mark_restored(path)
+    restore(backup, path)
     store = await open_store(f"sqlite://{path}")
     kept_port = retitled(port(RED, 10), "kept")
     await write(store, kept_port)

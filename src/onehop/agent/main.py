@@ -23,8 +23,8 @@ Run this host's agent: join the cloud, follow its topology, and forward.
 The agent needs root, Linux 6.1 or later, and an address on an underlay that other hosts reach. An
 administrator makes the host and a join token first:
 
-    onehop host create h1 --addresses lab/192.0.2.1 ...
-    onehop host join-token h1
+    onehop host create h1 --address underlay=dc1,ip=192.0.2.1
+    onehop host join-token h1 > h1.token
 
 Ending the agent does not end forwarding: what it has put into the kernel stays, and the next agent goes on
 with it."""

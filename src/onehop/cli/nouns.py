@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from onehop.cli.spec import COMMON, WAIT, Argument, Command, Option
 
 FILE = Path(__file__).with_name("nouns.json")
-VERBS = {"list": "listing"}  # functions that may not be called as their verbs are
+VERBS = {"list": "listing", "join-token": "join_token"}  # functions that may not be called as their verbs are
 SPECIAL = ("id", "name", "project")  # told by arguments and common options rather than flags of their own
 
 
@@ -116,6 +116,8 @@ def commands(noun: Noun) -> dict[str, Command]:
     made = [_create(noun), _list(noun), _show(noun), _update(noun), _delete(noun)]
     if noun.name == "router":
         made.append(_attach())
+    if noun.name == "host":
+        made.append(_join_token())
     return {command.words[-1]: command for command in made}
 
 
@@ -205,6 +207,13 @@ def _attach() -> Command:
     doc = "Join a router to a network: a port on each, with the subnets' gateways, and a link between them."
     examples = (("Let `edge` be the gateway of `web`", "onehop router attach edge web"),)
     return _command(noun, "attach", doc, _reference(noun), network, options=(WAIT,), examples=examples)
+
+
+def _join_token() -> Command:
+    noun = nouns()["host"]
+    doc = "Make a token by which a host's agent joins. It works once, within an hour."
+    examples = (("For `onehop agent --join-token-file`", "onehop host join-token h1 > h1.token"),)
+    return _command(noun, "join-token", doc, _reference(noun), examples=examples)
 
 
 EXAMPLES: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {

@@ -27,6 +27,8 @@ def create(call: Call) -> int:
     with session.connect(call) as client:
         if noun.scope == "project" and client.project:
             body["project"] = client.project
+        elif noun.name == "role" and call.option("project"):
+            body["project"] = call.option("project")
         if subnets:
             made = _network_with_subnets(client, body, subnets, call)
         else:
@@ -164,6 +166,16 @@ def attach(call: Call) -> int:
             output.dump(made, _format(call))
         else:
             print(f"attached router {output.printable(router)} to network {output.printable(network)}")
+    return 0
+
+
+def join_token(call: Call) -> int:
+    with session.connect(call) as client:
+        made = client.join_token(call.argument("host"))
+    if _format(call) in ("json", "yaml"):
+        output.dump(made, _format(call))
+    else:
+        print(made["token"])
     return 0
 
 

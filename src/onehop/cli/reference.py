@@ -1,4 +1,4 @@
-"""Writes the reference documentation: every command, and every kind with its fields.
+"""Writes the reference documentation: every command, every kind with its fields, every reason of drops.
 
     python -m onehop.cli.reference           (or `make docs`)
 
@@ -7,6 +7,8 @@ The pages are committed; a test fails when they are not what the declarations sa
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from onehop.cli.help import shown, usage
 from onehop.cli.nouns import Noun, commands, metavar, nouns
 from onehop.cli.parser import usage_of
 from onehop.cli.spec import COMMON, Command, Option
+from onehop.model.vocabulary import Drop
 
 DIRECTORY = Path(__file__).parents[3] / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the declarations in the code; do not edit. -->"
@@ -24,7 +27,8 @@ NOTE = "<!-- Made by `make docs` from the declarations in the code; do not edit.
 
 def pages() -> dict[str, str]:
     """Every page: file name to text."""
-    return {"cli.md": "\n".join(_cli()) + "\n", "kinds.md": "\n".join(_kinds()) + "\n"}
+    made = {"cli.md": _cli(), "drops.md": _drops(), "kinds.md": _kinds()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def write(directory: Path) -> None:
@@ -82,6 +86,31 @@ def _options(options: Any) -> Iterator[str]:
     option: Option
     for option in options:
         yield f"* `{shown(option)}`: {option.doc}"
+
+
+# --- drops --------------------------------------------------------------------------------------------
+
+
+def _drops() -> Iterator[str]:
+    yield from ("# Why packets are dropped", "", NOTE, "")
+    yield from (
+        "Every drop has exactly one of these reasons. Traces print its name, the datapath's counters hold",
+        "its number. Neither ever changes its meaning.",
+        "",
+        "| number | name | a packet is dropped because |",
+        "|---:|---|---|",
+    )
+    meanings = _meanings()
+    yield from (
+        f"| {drop.value} | `{drop.name.lower().replace('_', '-')}` | {meanings[drop.name]} |" for drop in Drop
+    )
+
+
+def _meanings() -> dict[str, str]:
+    """The comment behind each reason; its name in words, if it says enough by itself."""
+    lines = inspect.getsource(Drop).splitlines()
+    found = [re.fullmatch(r" +([A-Z_]+) = \d+(?:  # (.*))?", line) for line in lines]
+    return {m[1]: m[2] or m[1].lower().replace("_", " ") for m in found if m}
 
 
 # --- kinds --------------------------------------------------------------------------------------------

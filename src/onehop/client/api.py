@@ -118,6 +118,10 @@ class Client:
         """Join a router to a network, with the gateway addresses of its subnets."""
         return self.call("POST", f"{_path('routers', router)}/attach", {"network": network}, wait=wait)
 
+    def join_token(self, host: str) -> Json:
+        """A token by which a host joins, once."""
+        return self.call("POST", f"{_path('hosts', host)}/join-token", {})
+
     # --- stacks ---------------------------------------------------------------------------------------
 
     def apply(

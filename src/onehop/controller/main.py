@@ -1,4 +1,4 @@
-"""`onehop controller`: read how to start, start, and say in a sentence what went wrong if it did."""
+"""`onehop controller`: read what to do, do it, and say in a sentence what went wrong if it did."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 import uvloop
 
+from onehop.controller import keeping
 from onehop.controller.server import Settings, serve
 from onehop.store import StoreError
 
@@ -28,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     _log(arguments.log_format, arguments.log_level)
     try:
+        if arguments.command is not None:
+            keeping.run(arguments, _store(arguments))
+            return 0
         settings = settings_of(arguments)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
@@ -45,7 +50,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     host, port = _address(arguments.listen)
     directory = Path(arguments.state).expanduser().resolve()
     settings = Settings(
-        store=arguments.store or f"sqlite://{directory / 'store.db'}",
+        store=_store(arguments),
         host=host,
         port=port,
         directory=directory,
@@ -64,6 +69,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return settings
 
 
+def _store(arguments: argparse.Namespace) -> str:
+    directory = Path(arguments.state).expanduser().resolve()
+    return arguments.store or f"sqlite://{quote(str(directory / 'store.db'))}"
+
+
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -78,13 +88,15 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _told(error: OSError, arguments: argparse.Namespace) -> str:
+    if arguments.command is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if error.filename is None:
         return f"cannot listen on {arguments.listen}: {error.strerror}; choose another with --listen"
     return f"{error.filename}: {error.strerror}; choose another directory with --state"
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("onehop controller", description="Run a controller.")
+    made = argparse.ArgumentParser("onehop controller", description="Run a controller, or see to its store.")
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     default = "/var/lib/onehop" if os.geteuid() == 0 else f"{state}/onehop"
     option = made.add_argument
@@ -115,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     option("--insecure-http", action="store_true", help="no TLS; on loopback only")
     option("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
     option("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    keeping.add_commands(made)
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from onehop.store.interface import (
@@ -36,6 +37,9 @@ from onehop.store.interface import (
     list_all,
 )
 
+if TYPE_CHECKING:
+    from onehop.store.etcd import EtcdStore
+
 __all__ = [
     "Absent",
     "AtRevision",
@@ -63,7 +67,9 @@ __all__ = [
     "Unavailable",
     "Write",
     "list_all",
+    "new_incarnation",
     "open_store",
+    "sqlite_path",
 ]
 
 
@@ -82,16 +88,40 @@ async def open_store(url: str) -> Store:
 
         return await SqliteStore.open(_path(url))
     if scheme in ("etcd", "etcds"):
-        from onehop.store.etcd import EtcdStore, Login, Tls
-
-        parts = _etcd(url)
-        return await EtcdStore.open(
-            parts.endpoints,
-            prefix=parts.prefix,
-            tls=Tls(_pem(parts.ca), _pem(parts.cert), _pem(parts.key)) if parts.tls else None,
-            login=Login(parts.user, _secret(parts.password_file)) if parts.user else None,
-        )
+        return await _open_etcd(url)
     raise ValueError(f"no store is called {scheme or url!r}; use sqlite:///path/file.db or etcd://HOST:2379")
+
+
+async def _open_etcd(url: str) -> EtcdStore:
+    from onehop.store.etcd import EtcdStore, Login, Tls
+
+    parts = _etcd(url)
+    return await EtcdStore.open(
+        parts.endpoints,
+        prefix=parts.prefix,
+        tls=Tls(_pem(parts.ca), _pem(parts.cert), _pem(parts.key)) if parts.tls else None,
+        login=Login(parts.user, _secret(parts.password_file)) if parts.user else None,
+    )
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an embedded store; None for another kind of store."""
+    return Path(_path(url)) if urlsplit(url).scheme == "sqlite" else None
+
+
+async def new_incarnation(url: str) -> None:
+    """Say that a store was restored by means that do not tell: whoever follows it compares by content."""
+    path = sqlite_path(url)
+    if path is not None:
+        from onehop.store.sqlite import mark_restored
+
+        mark_restored(path)
+        return
+    store = await _open_etcd(url)
+    try:
+        await store.new_incarnation()
+    finally:
+        await store.close()
 
 
 def _path(url: str) -> str:

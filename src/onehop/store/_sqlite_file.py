@@ -105,6 +105,16 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    is_filled = check_ours(db, path)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    if not is_filled:
+        db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+        new_incarnation(db)
+
+
+def check_ours(db: sqlite3.Connection, path: Path) -> bool:
+    """Refuse a file that is not a whole store of a format known here. False for one with nothing in it."""
     ours, version, tables = (
         db.execute(query).fetchone()[0]
         for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
@@ -119,11 +129,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise _corrupt(path, problem.splitlines()[-1])
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    if not tables:
-        db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-        new_incarnation(db)
+    return bool(tables)
 
 
 def _corrupt(path: Path, detail: str) -> Incompatible:
