@@ -130,7 +130,8 @@ def test_a_join_token_is_made_for_a_host(controller: Controller) -> None:
 
 def test_a_role_is_given_in_the_project_that_the_command_names(project: Project) -> None:
     project.do("token", "create", "ops")
-    made = project.do("role", "create", "--token", "ops", "--role", "member", "-o", "json").json()
+    words = ("--token", "ops", "--role", "member", "-p", project.name, "-o", "json")
+    made = project.do("role", "create", *words).json()
     id = project.do("project", "show", project.name, "-o", "json").json()["id"]
     assert (made["role"], made["project"]) == ("member", id)
 

@@ -212,7 +212,7 @@ def _attach() -> Command:
 def _join_token() -> Command:
     noun = nouns()["host"]
     doc = "Make a token by which a host's agent joins. It works once, within an hour."
-    examples = (("For `onehop agent --join-token-file`", "onehop host join-token h1 > h1.token"),)
+    examples = (("For `onehop agent --join-token-file`", "onehop host join-token h1"),)
     return _command(noun, "join-token", doc, _reference(noun), examples=examples)
 
 
