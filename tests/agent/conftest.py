@@ -1,4 +1,4 @@
-"""One small cloud for all tests of a module. These tests need root."""
+"""One small cloud, which each test leaves as it was. These tests need root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onehop.lab.lab import Lab
 from tests.agent.cloud import a_lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     with a_lab("agent") as lab:
         yield lab

@@ -27,7 +27,7 @@ from onehop.agent.host import Host, Surroundings
 from onehop.agent.join import Credential
 from onehop.agent.kept import Kept
 from onehop.agent.programs import Attachments, Datapath
-from onehop.agent.settings import Settings
+from onehop.agent.settings import Refused, Settings
 from onehop.agent.slowpath.events import SlowPath
 from onehop.agent.state import load_numbers, save_numbers
 from onehop.datapath.attach import Direction
@@ -213,6 +213,8 @@ class Agent:
 def _ca_file(settings: Settings, credential: Credential) -> Path | None:
     """The CA that was pinned at joining, else the one that is given."""
     if settings.ca is not None or credential.ca is None:
+        if settings.ca is None and any(url.startswith("https:") for url in settings.controllers):
+            raise Refused("give the controllers' CA certificate with --ca; it is ca.pem in their state")
         return settings.ca
     path = settings.state / "ca.pem"
     path.write_text(credential.ca)
