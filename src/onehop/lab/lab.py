@@ -101,23 +101,27 @@ class Lab:
                     raise LabError(f"the topology was not applied: {event}")
 
     def _settle(self, say: Say) -> None:
-        """Wait until the hosts say that every machine's port forwards."""
-        if not self.spec.vms:
-            return
-        say("waiting until every port forwards")
-        with self.client(self.project) as api:
+        """Wait until every host has reported, and every machine's port forwards."""
+        say("waiting until every host is there, and every port forwards")
+        with self.client() as api:
+            for host in self.spec.hosts:
+                self._wait_for_host(api, host)
             for name in self.vms:
-                self._wait_for(api, name)
+                self.wait_for_vm(api, name)
 
-    def _wait_for(self, api: Client, name: str) -> None:
+    def _wait_for_host(self, api: Client, host: str) -> None:
+        self._wait_for(f"{host} has joined", lambda: machines.has_reported(api, host), host)
+
+    def wait_for_vm(self, api: Client, name: str) -> None:
+        """Wait until a machine's port forwards."""
         vm = self.vms[name]
-        program = f"agent-{vm['host']}"
-        programs.wait_until(
-            f"the port of {name} forwards on {vm['host']}",
-            lambda: machines.is_active(api, vm["port"]),
-            self.fabric.ledger.processes[program],
-            self.fabric.log(program),
-        )
+        what = f"the port of {name} forwards on {vm['host']}"
+        self._wait_for(what, lambda: machines.is_active(api, vm["port"]), vm["host"])
+
+    def _wait_for(self, what: str, holds: Callable[[], bool], host: str) -> None:
+        program = f"agent-{host}"
+        process, log = self.fabric.ledger.processes[program], self.fabric.log(program)
+        programs.wait_until(what, holds, process, log)
 
     # --- what it is made of -------------------------------------------------------------------------------
 
@@ -179,10 +183,19 @@ class Lab:
         with self.client(self.project) as api:
             machines.plug(self.fabric, api, vm)
 
-    def move_vm(self, name: str, host: str) -> None:
-        """Plug a machine into another host; it keeps its port, its addresses and its sockets."""
+    def remove_vm(self, name: str) -> None:
+        """Pull a machine's plug and throw it away. Its port stays, bound to no host."""
+        self._check_vm(name)
+        with self.client() as api:
+            machines.remove(self.fabric, api, name)
+
+    def _check_vm(self, name: str) -> None:
         if name not in self.vms:
             raise LabError(f"there is no machine {name!r}; there are {', '.join(self.vms) or 'none'}")
+
+    def move_vm(self, name: str, host: str) -> None:
+        """Plug a machine into another host; it keeps its port, its addresses and its sockets."""
+        self._check_vm(name)
         if host not in self.spec.hosts:
             raise LabError(f"{host!r} is no host of this lab; there are {', '.join(self.spec.hosts)}")
         was = dict(self.vms[name])

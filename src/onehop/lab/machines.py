@@ -72,6 +72,23 @@ def unplug(fabric: Fabric, host: str, interface: str) -> None:
         links.delete(interface)
 
 
+def remove(fabric: Fabric, api: Client, name: str) -> None:
+    """Take a machine away, and its port's binding."""
+    vm = fabric.ledger.facts["vms"].pop(name)
+    for binding in api.list("bindings", port=vm["port"]):
+        api.delete("bindings", binding["id"])
+    unplug(fabric, vm["host"], vm["interface"])
+    machine = fabric.machine(name)
+    machine.delete()
+    fabric.ledger.namespaces.remove(machine.name)
+    fabric.ledger.save()
+
+
+def has_reported(api: Client, host: str) -> bool:
+    """Whether a controller has heard of a host."""
+    return api.get("hosts", host).get("status") is not None
+
+
 def is_active(api: Client, port: str) -> bool:
     """Whether the port's host says that it forwards for it."""
     status = api.get("ports", port).get("status") or {}

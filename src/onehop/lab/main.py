@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from onehop.client import ClientError
 from onehop.client.errors import explained
@@ -119,6 +120,11 @@ def _vm_move(arguments: Arguments) -> int:
     return 0
 
 
+def _vm_remove(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).remove_vm(arguments.name)
+    return 0
+
+
 def _restart(arguments: Arguments) -> int:
     Lab.open(arguments.lab).restart(arguments.program)
     return 0
@@ -131,11 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[Arguments], int], help: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=help, description=help)
-        one.set_defaults(run=run)
-        if name not in ("up", "down", "list"):
-            one.add_argument("--lab", help="which lab, if there are several")
-        return one
+        return _command(commands, name, run, help)
 
     command("up", _up, "Build a lab from a file.").add_argument("file", type=Path)
     one = command("down", _down, "Take labs down, also after a crash.")
@@ -154,14 +156,28 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("filter", nargs="*", help="a filter as tcpdump takes it")
     one = command("restart", _restart, "Start a program of the lab again: c1, agent-h1.")
     one.add_argument("program")
-    one = command("vm-add", _vm_add, "Plug a new machine into a port.")
+    one = commands.add_parser("vm", help="Add, move or remove machines.")
+    _vm_commands(one.add_subparsers(required=True, metavar="COMMAND"))
+    return parser
+
+
+def _vm_commands(commands: Any) -> None:
+    one = _command(commands, "add", _vm_add, "Plug a new machine into a port.")
     one.add_argument("name")
     one.add_argument("--port", required=True, help="such as web/web-1")
     one.add_argument("--host")
-    one = command("vm-move", _vm_move, "Move a machine to another host.")
+    one = _command(commands, "move", _vm_move, "Move a machine to another host, with its connections.")
     one.add_argument("name")
     one.add_argument("--host", required=True)
-    return parser
+    _command(commands, "remove", _vm_remove, "Throw a machine away.").add_argument("name")
+
+
+def _command(commands: Any, name: str, run: Callable[[Arguments], int], help: str) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
+    one.set_defaults(run=run)
+    if name not in ("up", "down", "list"):
+        one.add_argument("--lab", help="which lab, if there are several")
+    return one
 
 
 if __name__ == "__main__":
