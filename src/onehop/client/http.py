@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,8 @@ class Connection:
         self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float
     ) -> http.client.HTTPResponse:
         repeatable = method in REPEATABLE or "Idempotency-Key" in headers
+        if self._http is not None and _is_over(self._http):
+            self.close()
         while True:
             fresh = self._http is None
             connection = self._http = self._http or self._connect()
@@ -206,6 +209,11 @@ def _why(error: Exception) -> str:
     if isinstance(error, http.client.RemoteDisconnected):
         return "it closed the connection"
     return str(error) or type(error).__name__
+
+
+def _is_over(connection: http.client.HTTPConnection) -> bool:
+    """Whether an idle connection has something to say, which can only be its end: servers let go of them."""
+    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def _reply(response: http.client.HTTPResponse, content: bytes) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class Server(ThreadingHTTPServer):
         self.answers: list[tuple[int, str, bytes]] = []
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.hang_up = 0
+        self.let_go = False  # of connections, once they have been answered
 
     @property
     def url(self) -> str:
@@ -52,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+        self.close_connection = self.server.let_go
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
@@ -118,6 +121,16 @@ def test_a_kept_connection_that_was_closed_is_made_anew(server: Server, client: 
     assert client.create("networks", {}) == {"n": 2}
     first, second = server.requests[1][2], server.requests[2][2]
     assert first["Idempotency-Key"] == second["Idempotency-Key"]
+
+
+def test_a_kept_connection_that_the_server_let_go_of_is_not_used(server: Server, client: Client) -> None:
+    server.let_go = True
+    server.answer({"n": 1})
+    server.answer({"n": 2})
+    client.get("networks", "a")
+    kept = client._connection._http
+    assert kept is not None and select.select([kept.sock], [], [], 10)[0]
+    assert client.update("networks", "a", {"mtu": 1500}) == {"n": 2}
 
 
 def test_a_change_that_may_not_be_repeated_is_not(server: Server, client: Client) -> None:
