@@ -49,6 +49,15 @@ class Send(Step, frozen=True, kw_only=True):
         return dict(self.delivered)
 
 
+class Throw(Step, frozen=True, kw_only=True):
+    """One packet enters at a port, if that is there. All who run it do the same, whatever that is."""
+
+    throw: str
+    at: str
+    mutate: dict[int, int] = {}  # bytes of the frame, by offset, modulo its length
+    cut: int | None = None  # bytes that are left of it
+
+
 class Exchange(Step, frozen=True, kw_only=True):
     """Two machines talk: a ping, a TCP connection or a UDP question, neighbours and replies included."""
 
@@ -115,18 +124,19 @@ class Forget(Step, frozen=True, kw_only=True):
 
 class Wait(Step, frozen=True, kw_only=True):
     wait: float  # seconds
-    dropped: str | None = None  # of packets that waited, and need not any more
+    dropped: str | None = None  # of packets that waited, and need not any more; `*` for whatever may happen
 
 
 class Settle(Step, frozen=True, kw_only=True):
     """What one host learned reaches the others, and packets that waited for it go on."""
 
     settle: Literal[True]
-    delivered: dict[str, str] = {}  # of those that waited, as whole packets
+    delivered: dict[str, str] | Literal["*"] = {}  # of those that waited; `*`: anything
 
 
 _STEPS: dict[str, type[Step]] = {
     "send": Send,
+    "throw": Throw,
     "ping": Exchange,
     "tcp": Exchange,
     "udp": Exchange,
@@ -193,14 +203,24 @@ def cases_of(path: Path, root: Path = ROOT) -> Iterator[Case]:
     topology = _topology(file, root)
     for family in file.families:
         for place in file.places:
-            document = in_family(topology, family)
-            where = _places(document, file.hosts, place)
-            for port, host in where.items():
-                bind(document, port, host)
-            hosts = sorted({*where.values(), *(file.hosts or {} if place == "apart" else {})})
-            add_hosts(document, hosts)
-            steps = tuple(step(in_family(raw, family)) for raw in file.steps)
-            yield Case(name, file.about.strip(), family, place, document, tuple(hosts), steps)
+            yield _case(name, file, topology, family, place)
+
+
+def case_of(name: str, raw: Mapping[str, Any]) -> Case:
+    """The first case of what a file might hold."""
+    file = msgspec.convert(raw, _File)
+    return _case(name, file, _topology(file, ROOT), file.families[0], file.places[0])
+
+
+def _case(name: str, file: _File, topology: dict[str, Any], family: Family, place: Place) -> Case:
+    document = in_family(topology, family)
+    where = _places(document, file.hosts, place)
+    for port, host in where.items():
+        bind(document, port, host)
+    hosts = sorted({*where.values(), *(file.hosts or {} if place == "apart" else {})})
+    add_hosts(document, hosts)
+    steps = tuple(step(in_family(raw, family)) for raw in file.steps)
+    return Case(name, file.about.strip(), family, place, document, tuple(hosts), steps)
 
 
 def step(raw: Mapping[str, Any]) -> Step:

@@ -195,6 +195,8 @@ class Walk:
         if not self.state.may(self.origin, Budget.SLOW_PATH):
             self.drop(Stage.NEIGHBOURS, port, Drop.BUDGET, "the port has used up its share of the slow path")
         self.spend(Budget.SLOW_PATH)
+        if self.refused is not None:
+            self.answers.clear()  # it may be a reply: that is found out when it goes on
         self.requests.append(Request(what, port, self.data, ip))
         raise Finished
 

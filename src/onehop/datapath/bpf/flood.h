@@ -155,6 +155,8 @@ stage_ int flood(struct __sk_buff *skb, struct walk *w, struct verdict *verdict,
 	f.acls_out = network->acls_out;
 	members_here = network->members;
 	remote_hosts = everywhere ? network->remotes : 0;
+	if (!everywhere && !members_here)
+		return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
 	w->may_reply = 0; /* each copy is judged for good */
 	w->has_record = w->related = 0;
 	w->drop = 0;

@@ -35,6 +35,7 @@ from onehop.simulation.cloud.places import address_of, by_address, by_key, host_
 from onehop.simulation.cloud.waiting import Waiting, WaitingRoom
 from onehop.simulation.cloud.wire import HEADER, Envelope, Header
 from onehop.simulation.cloud.zones import Clock, Zones, changes
+from onehop.simulation.flood import members
 from onehop.simulation.packet import Frame, Ip, parse
 from onehop.simulation.state import (
     Effect,
@@ -179,7 +180,7 @@ class Host:
         question = neighbours.question(self.view, router_port, ip)
         if question is not None:
             verdict = walk.emit(self.view, self._told(), router_port, question)
-            yield Judged(self.id, verdict)
+            yield from self._tell(verdict, packet.port)
             for output in verdict.outputs:
                 yield from self._on_its_way(replace(output, source=packet.port))
 
@@ -239,7 +240,7 @@ class Host:
     def _is_here(self, target: Port | Network) -> bool:
         if isinstance(target, Port):
             return self.has(target.id) or host_of(self.view, target.id) == self.id
-        return any(self.has(port.id) for port in self.view.ports(target.id))
+        return any(host_of(self.view, port.id) == self.id for port in members(self.view, target.id))
 
     def _may_come(self, source: str, peer: str, target: str) -> bool:
         """Whether a port's packets may come from a host.
@@ -270,7 +271,15 @@ class Host:
             if self.has(out.target) and out.target != output.source:
                 yield Delivered(self.id, out.target, out.data)
         for answer in verdict.answers:
+            yield from self._back(answer, output.target)
+
+    def _back(self, answer: Output, source: str) -> Iterator[Event]:
+        """An answer to who sent a packet here, maybe from another host; it comes from the port it was for."""
+        host = host_of(self.view, answer.target)
+        if host is None or host == self.id:
             yield from self._on_its_way(answer)
+        else:
+            yield self._wrapped(replace(answer, source=source), host)
 
     # --- common to both -------------------------------------------------------------------------------
 
@@ -284,19 +293,25 @@ class Host:
             return
         host = host_of(self.view, output.target)
         if host is None:
-            yield Dropped(self.id, Drop.NO_BINDING, output.source, output.refused)
+            known = self.view.get(Port, output.target) is not None
+            reason = Drop.NO_BINDING if known else Drop.NOT_FOLLOWED
+            yield Dropped(self.id, reason, output.source, output.refused)
         elif host == self.id:
             yield from self._arrive(output)
         else:
             yield self._wrapped(output, host)
 
     def _flood(self, output: Output) -> Iterator[Event]:
-        """One copy for each other host, however many members are there; then the members here."""
-        hosts = {host_of(self.view, port.id) for port in self.view.ports(output.target)}
-        for host in sorted(h for h in hosts if h is not None and h != self.id):
+        """One copy for each other host, however many members are there; then the members here.
+
+        A frame of which copies have left is not dropped, whatever the members here say to it.
+        """
+        hosts = {host_of(self.view, port.id) for port in members(self.view, output.target)}
+        others = sorted(h for h in hosts if h is not None and h != self.id)
+        for host in others:
             yield self._wrapped(output, host)
         if self.id in hosts:
-            yield from self._arrive(output)
+            yield from (e for e in self._arrive(output) if not others or not isinstance(e, Dropped))
 
     def _wrapped(self, output: Output, host: str) -> Event:
         source = self.view.get(Port, output.source)
