@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bpf check lint types unit test docs bench-control bench-simulation bench-compiler bench-datapath bench clean demo demo-down
+.PHONY: help setup bpf check lint types unit test differential docs bench-control bench-simulation bench-compiler bench-datapath bench clean demo demo-down
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -47,6 +47,9 @@ unit: setup
 
 test: setup lint types ## everything: installs what it needs, then lint, types and every test
 	$(BIN)/pytest tests
+
+differential: setup ## simulation and eBPF programs side by side: N packets by chance (default 100000)
+	DIFFERENTIAL_PACKETS=$(or $(N),100000) $(BIN)/pytest -s --timeout=0 tests/differential/test_random.py
 
 bench-control: setup ## figures of the control plane, on SQLite and on etcd (under ten minutes)
 	$(BIN)/python -m bench.control

@@ -16,6 +16,9 @@ from onehop.datapath.tables import table, value_codec
 from onehop.datapath.traffic import Bucket, BudgetKey
 from onehop.datapath.words import Kind
 from onehop.simulation.cloud.budgets import ALLOWANCES
+from onehop.simulation.connections import LIFETIME, LIFETIME_TCP
+from onehop.simulation.packet import TCP
+from onehop.simulation.state import FRAGMENT_LIFE, HINT_LIFE, NEIGHBOUR_LIFE, Life
 from onehop.simulation.state import Budget as SimBudget
 
 # What packets teach, and the field that says when.
@@ -29,6 +32,12 @@ TAUGHT: Mapping[str, str | None] = {
     "budgets": "filled",
     "openers": None,
     "counters": None,
+}
+LIVES = {
+    "hints": HINT_LIFE,
+    "fragments": FRAGMENT_LIFE,
+    "learned_neighbours": NEIGHBOUR_LIFE,
+    "flows": 1.0,
 }
 BUDGETS = {1: SimBudget.ICMP_ERROR, 2: SimBudget.ASK, 3: SimBudget.FLOOD, 4: SimBudget.SLOW_PATH}
 # Small tables are quick to empty; their size matters to no packet here.
@@ -110,8 +119,11 @@ class Tables:
             if when is None:
                 continue
             for key, value in self.items(name):
-                then = (getattr(value, when) - passed) % (1 << 64)
-                self.maps[name].update(key, msgspec.structs.replace(value, **{when: then}))
+                then = getattr(value, when) - passed
+                if then <= 0 and seconds > _lifetime(name, key, value):
+                    self.maps[name].delete(key)  # from before the machine started: no time says that
+                else:
+                    self.maps[name].update(key, msgspec.structs.replace(value, **{when: max(then, 1)}))
         for key, bucket in self.items("budgets"):
             self.maps["budgets"].update(key, _filled(key, bucket, seconds))
 
@@ -131,6 +143,17 @@ class Tables:
 def _zeros(codec: Codec[Any]) -> Layout:
     zeros: Layout = codec.decode(bytes(codec.size))
     return zeros
+
+
+def _lifetime(name: str, key: Any, value: Any) -> float:
+    if name == "records":
+        return (LIFETIME_TCP if key.protocol == TCP else LIFETIME)[Life(value.life)]
+    return {
+        "hints": HINT_LIFE,
+        "fragments": FRAGMENT_LIFE,
+        "learned_neighbours": NEIGHBOUR_LIFE,
+        "flows": 1,
+    }.get(name, float("inf"))
 
 
 def _filled(key: BudgetKey, bucket: Bucket, seconds: float) -> Bucket:

@@ -1,0 +1,51 @@
+"""Clouds by chance, and packets by chance, through the simulation and through the eBPF programs.
+
+`DIFFERENTIAL_PACKETS` says how many packets at least (`make differential N=1000000`), `DIFFERENTIAL_SEED`
+repeats a run. A difference is printed as a scenario, made as small as can be, to be saved as a file.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.support.kernel.cloud import Kernel
+from tests.support.kernel.twin import Twin
+from tests.support.random_clouds import Raw, scenarios
+from tests.support.scenario import case_of
+from tests.support.scenario_runner import Runner
+
+PACKETS = int(os.environ.get("DIFFERENTIAL_PACKETS", "10000"))
+SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.randrange(1 << 32))
+EXAMPLES = 50  # at a time
+
+
+def test_whatever_happens_the_programs_do_what_the_simulation_does(kernel: Kernel) -> None:
+    print(f"DIFFERENTIAL_SEED={SEED}")
+    sent, round = 0, 0
+
+    def run(raw: Raw) -> None:
+        nonlocal sent
+        sent += sum("throw" in step for step in raw["steps"])
+        try:
+            Runner(case_of("by-chance", raw), lambda view: Twin(kernel, view)).run()
+        except Exception:
+            print(yaml.safe_dump(raw, sort_keys=False, width=110))
+            raise
+
+    while sent < PACKETS:
+        checked = settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+            report_multiple_bugs=False,
+        )
+        seed(SEED + round)(checked(given(scenarios())(run)))()
+        round += 1
+    assert sent >= PACKETS
