@@ -181,8 +181,9 @@ def test_nothing_is_told_about_errors_broadcasts_and_later_fragments(world: Worl
 
 def test_errors_have_a_budget(world: World) -> None:
     sent = frame(A, C, UDP, ttl=1)
-    actions = [world.send(A, sent).verdict.action for _ in range(60)]
-    assert actions[0] is Action.ANSWERED and actions[-1] is Action.DROPPED
+    assert world.send(A, sent).verdict.action is Action.ANSWERED
+    # The budget fills up again as time passes, so how many it takes depends on the machine.
+    assert any(world.send(A, sent).verdict.action is Action.DROPPED for _ in range(20_000))
 
 
 @BOTH

@@ -269,7 +269,7 @@ def test_no_controller_listens(controller: Controller) -> None:
         ("network list --project none", 1, "there is no project 'none'"),
         ("network list --limit 0", 2, "--limit is a number"),
         ("network list --context none", 1, "there is no context 'none'"),
-        ("agent", 1, "no `onehop agent`"),
+        ("agent", 2, "--controller"),
         ("completion tcsh", 2, "bash, zsh, fish"),
         ("watch nothing", 2, "no kind 'nothing'"),
     ],

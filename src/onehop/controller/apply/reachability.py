@@ -62,8 +62,8 @@ def _told(found: Difference, parts: Sequence[View], access: Access) -> dict[str,
     before, after = parts
     return {
         "event": "reachability",
-        "appears": [_line(change, after) for change in found.gained if _seen(change, after, access)],
-        "vanishes": [_line(change, before) for change in found.lost if _seen(change, before, access)],
+        "appears": _lines(found.gained, after, access),
+        "vanishes": _lines(found.lost, before, access),
         "complete": found.complete,
     }
 
@@ -72,6 +72,10 @@ def _seen(change: Change, view: View, access: Access) -> bool:
     """Whether the caller may know of both ends."""
     ends = (view.find(id) for id in (*change.sources, *change.targets))
     return all(obj is None or access.sees(obj) for obj in ends)
+
+
+def _lines(changes: Iterable[Change], view: View, access: Access) -> list[str]:
+    return sorted(_line(change, view) for change in changes if _seen(change, view, access))
 
 
 def _line(change: Change, view: View) -> str:
