@@ -96,6 +96,11 @@ def test_a_watch_ends_with_its_token(controller: Controller, admin: Api) -> None
         assert list(events) == []
 
 
+def test_a_revision_that_has_never_been_is_refused(api: Api) -> None:
+    reply = api.call("GET", "/v1/watch", params={"revision": 10**15})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (410, "gone")
+
+
 def test_changes_that_have_been_forgotten_are_refused(api: Api) -> None:
     reply = api.call("GET", "/v1/watch", params={"revision": 0})
     assert (reply.status_code, reply.json()["error"]["code"]) == (410, "gone")

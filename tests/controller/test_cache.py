@@ -153,3 +153,11 @@ async def test_a_restored_store_is_listed_and_told_as_a_difference(tmp_path: Pat
         await cache.close()
     for store in (first, second):
         await store.close()
+
+
+async def test_who_has_given_up_waiting_is_forgotten(desk: Desk) -> None:
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await desk.cache.wait_for(10**15)
+    assert desk.cache._waiters == []

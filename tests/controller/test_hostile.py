@@ -150,4 +150,4 @@ def test_a_link_is_planned(desk: Desk) -> None:
         create("port", network="n", name="r", kind="router"),
         link("r", "n"),
     ]
-    assert len(desk.engine._draft(bulk, desk.me).sets) == 2
+    assert len(desk.engine._draft(bulk, desk.me).sets) == 4  # of both devices, and of both ends

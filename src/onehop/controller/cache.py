@@ -97,8 +97,16 @@ class Cache:
         if revision <= self.revision:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (revision, next(self._count), future))
-        await future
+        waiter = (revision, next(self._count), future)
+        heapq.heappush(self._waiters, waiter)
+        try:
+            await future
+        except asyncio.CancelledError:
+            # Revisions come from callers as well: one that never comes must not be waited for for ever.
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+                heapq.heapify(self._waiters)
+            raise
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call this with every later revision and its changes. Returns what ends the subscription."""

@@ -22,7 +22,7 @@ from onehop.controller.access import Access
 from onehop.controller.actor import Actor
 from onehop.controller.answers import AnyRequest, Gone, encode
 from onehop.controller.auth import refreshed
-from onehop.controller.cache import ObjectChange
+from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.calls import Call
 from onehop.controller.changes import Step
 from onehop.controller.decode import only_parameters, parameter, whole_number
@@ -34,6 +34,7 @@ from onehop.model import KINDS, Kind, Object, Problem, kind_of
 
 EVENTS = "text/event-stream"
 KEEP_ALIVE = 15.0
+CATCH_UP = 2.0  # seconds that this controller may lag behind the one that told a revision
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -64,9 +65,20 @@ async def watch(request: AnyRequest) -> Stream:
     changes = call.here.changes
     if revision is None:
         revision = changes.newest
-    if changes.after(revision) is None:
+    if not await _reached(call.here.cache, revision) or changes.after(revision) is None:
         raise Gone("changes since that revision have been forgotten; list again, and watch from there")
     return Stream(_events(wanted, revision), media_type=EVENTS, headers=HEADERS)
+
+
+async def _reached(cache: Cache, revision: int) -> bool:
+    """Whether the revision is of this history: another controller may have told it a moment before us, but
+    one from before a restore would be waited for in silence."""
+    try:
+        async with asyncio.timeout(CATCH_UP):
+            await cache.wait_for(revision)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _revision(request: AnyRequest) -> int | None:
@@ -97,7 +109,8 @@ async def _events(wanted: Wanted, revision: int) -> AsyncIterator[bytes]:
         if actor is None:
             return
         wanted = wanted._replace(actor=actor)
-        steps = here.changes.after(revision)
+        # The store was restored, if it has not come so far.
+        steps = here.changes.after(revision) if revision <= here.cache.revision else None
         if steps is None:
             yield event("gone", {"revision": here.changes.oldest})
             return
