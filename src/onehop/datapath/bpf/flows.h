@@ -105,7 +105,8 @@ inline_ bool glance_ipv6(struct __sk_buff *skb, struct flow_key *key, struct gla
 	return glance_transport(skb, key, g, ip + 1, end, length, 40);
 }
 
-#define HEADERS (ETH + 40 + 20)
+#define HEADERS4 (ETH + 20 + 20)
+#define HEADERS6 (ETH + 40 + 20)
 
 inline_ int pull_headers(struct __sk_buff *skb, __u32 size)
 {
@@ -116,13 +117,15 @@ inline_ int pull_headers(struct __sk_buff *skb, __u32 size)
 	return bpf_skb_pull_data(skb, skb->len < size ? skb->len : size);
 }
 
-/* Read what can be looked up; false for all else. `key` is all zeros but for its place. */
+/* Read what can be looked up; false for all else. `key` is all zeros but for its place.
+ * No more is pulled than is read: behind a TCP header a machine's frame is not linear, and pulling would copy it. */
 inline_ bool glance(struct __sk_buff *skb, struct flow_key *key, struct glance *g)
 {
 	void *data, *end;
 	struct ethhdr *eth;
 
-	if (skb->vlan_present || pull_headers(skb, HEADERS))
+	if (skb->vlan_present || pull_headers(skb, HEADERS4) ||
+	    (skb->protocol == bpf_htons(P_IPV6) && pull_headers(skb, HEADERS6)))
 		return false;
 	data = data_of(skb);
 	end = end_of(skb);
