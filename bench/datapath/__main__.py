@@ -96,8 +96,8 @@ def show_values(found: Results, ready: Mapping[str, Ready], tests: Sequence[str]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.datapath", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a figure")
-    parser.add_argument("--rounds", type=int, help="how many (default: 5, or 1)")
-    parser.add_argument("--seconds", type=float, help="of each measurement (default: 1, or 0.3)")
+    parser.add_argument("--rounds", type=int, help="how many (default: 20, or 1)")
+    parser.add_argument("--seconds", type=float, help="of each measurement (default: 0.3)")
     parser.add_argument("--paths", default="", help="only these, separated by commas")
     parser.add_argument("--tests", default=",".join(measure.TESTS), help="only these, separated by commas")
     return parser.parse_args()
@@ -111,8 +111,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    rounds = asked.rounds or (1 if asked.quick else 5)
-    load = measure.Load(measure.build(), asked.seconds or (0.3 if asked.quick else 1.0))
+    rounds = asked.rounds or (1 if asked.quick else 20)
+    load = measure.Load(measure.build(), asked.seconds or 0.3)
     tests = asked.tests.split(",")
     measure.take_priority()
     start = time.monotonic()

@@ -27,7 +27,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -373,13 +372,14 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	struct sched_param first_of_all = { .sched_priority = 1 };
 	cpu_set_t one;
 
 	CPU_ZERO(&one);
 	CPU_SET(0, &one);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (sched_setaffinity(0, sizeof(one), &one) || setpriority(PRIO_PROCESS, 0, -20))
-		fail("cannot have a core at high priority");
+	if (sched_setaffinity(0, sizeof(one), &one) || sched_setscheduler(0, SCHED_FIFO, &first_of_all))
+		fail("cannot have a core before all others");
 	for (unsigned i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		if (argc > 1 && !strcmp(argv[1], commands[i].name) && argc - 2 == commands[i].arguments)
 			return commands[i].run(argv + 2);

@@ -140,6 +140,12 @@ inline_ bool glance(struct __sk_buff *skb, struct flow_key *key, struct glance *
 	return false;
 }
 
+/* A SYN, and what is no TCP segment at all, are for the walk. */
+inline_ bool is_for_walk(const struct glance *g)
+{
+	return g->is_tcp && (g->tcp_flags & TCP_SYN || !(g->tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN)));
+}
+
 inline_ bool is_valid(const struct flow *f, const struct glance *g)
 {
 	const __u32 *macs = (const __u32 *)f->dst_mac;
@@ -147,9 +153,6 @@ inline_ bool is_valid(const struct flow *f, const struct glance *g)
 	if ((macs[0] ^ g->macs[0]) | (macs[1] ^ g->macs[1]) | (macs[2] ^ g->macs[2]))
 		return false;
 	if (g->length > f->mtu || (f->hops && g->ttl <= f->hops) || now() - f->made > FLOW_LIFE)
-		return false;
-	/* A SYN, and what is no TCP segment at all, are for the walk. */
-	if (g->is_tcp && (g->tcp_flags & TCP_SYN || !(g->tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN))))
 		return false;
 	for (int i = 0; i < MAX_ZONES; i++) {
 		__u32 zone = f->crossed[i].zone, *epoch;
@@ -193,7 +196,7 @@ inline_ struct flow *find_flow(struct __sk_buff *skb, struct flow_key *key, stru
 {
 	struct flow *f;
 
-	if (!glance(skb, key, g))
+	if (!glance(skb, key, g) || is_for_walk(g))
 		return 0;
 	f = bpf_map_lookup_elem(&flows, key);
 	if (!f || !is_valid(f, g))

@@ -71,12 +71,23 @@ inline_ __u32 held_cheaply(const struct rule *r, const struct packet *p, const s
 	(~(__u32)(MATCH_FIELD_SRC | MATCH_FIELD_DST | MATCH_FIELD_SRC_GROUP | MATCH_FIELD_DST_GROUP | \
 		  MATCH_FIELD_SRC_MAC | MATCH_FIELD_DST_MAC))
 
+/* Whether what most rules are about rules the packet out: only a short cut, so that long lists cost little. */
+inline_ bool differs(const struct rule *r, const struct packet *p, __u32 want)
+{
+	__u16 dst = bpf_ntohs(p->dst_port);
+
+	return (want & MATCH_FIELD_PROTOCOL && r->protocol != p->protocol) ||
+	       (want & MATCH_FIELD_DST_PORTS && (dst < r->dst_low || dst > r->dst_high));
+}
+
 inline_ bool matches(const struct rule *r, const struct packet *p, const struct walk *w, __u32 state)
 {
 	__u32 want = r->match, held;
 
 	if (!want)
 		return true;
+	if (differs(r, p, want & ~r->invert))
+		return false;
 	held = held_cheaply(r, p, w, state);
 	if (((held ^ r->invert) & want & CHEAP) != (want & CHEAP))
 		return false;
