@@ -206,11 +206,13 @@ inline_ int decap(struct __sk_buff *skb, const struct arrival *a)
 {
 	__u32 room = a->version == 4 ? ROOM4 : ROOM6;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	void *data = data_of(skb);
 	__u8 inner[ETH];
 	__be16 type;
 
-	if (bpf_skb_load_bytes(skb, room, inner, ETH))
+	if (data + room + ETH > end_of(skb))
 		return -1;
+	__builtin_memcpy(inner, data + room, ETH);
 	__builtin_memcpy(&type, inner + 12, 2);
 	if (decap_l3 && type == bpf_htons(P_IP))
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
@@ -218,5 +220,9 @@ inline_ int decap(struct __sk_buff *skb, const struct arrival *a)
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
 	if (bpf_skb_adjust_room(skb, -(__s32)room, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
-	return bpf_skb_store_bytes(skb, 0, inner, ETH, 0);
+	data = data_of(skb);
+	if (data + ETH > end_of(skb))
+		return -1;
+	__builtin_memcpy(data, inner, ETH);
+	return 0;
 }
