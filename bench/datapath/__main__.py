@@ -114,9 +114,8 @@ def main() -> int:
     rounds = asked.rounds or (1 if asked.quick else 20)
     load = measure.Load(measure.build(), asked.seconds or 0.3)
     tests = asked.tests.split(",")
-    measure.take_priority()
     start = time.monotonic()
-    print(f"The datapath ({report.machine()}; TCP with cubic; one core)")
+    print(f"The datapath ({report.machine()}; TCP with cubic, segments of 1400 bytes; one core)")
     before = os.getloadavg()[0]
     if before > 1:
         print("  the machine is busy with something else: figures may waver", flush=True)

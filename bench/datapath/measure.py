@@ -1,13 +1,12 @@
 """One measurement on one path: start the load, read its number.
 
-Everything runs on core 0 before all other processes: what is measured is the work that a packet makes from end
-to end, and on one core nothing of it hides beside something else.
+Everything runs on core 0, before all other processes: what is measured is the work that a packet makes from
+end to end, and on one core nothing of it hides beside something else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,15 +28,6 @@ def build() -> File:
     tool = BUILT / "load"
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-o", tool, SOURCE, "-lpthread"], check=True)
     return tool
-
-
-def take_priority() -> None:
-    """Let our processes be before those of other sessions: where the kernel groups tasks by session, what a
-    process calls its priority counts only within."""
-    with contextlib.suppress(OSError):
-        os.setsid()
-    with contextlib.suppress(OSError):
-        File("/proc/self/autogroup").write_text("-20")
 
 
 @dataclass(frozen=True, slots=True)
