@@ -75,6 +75,8 @@ stage_ int judge_copy(struct __sk_buff *skb, struct walk *w, __u32 member, __u32
 	in = from ? from : member;
 	w->out = *port;
 	w->out_key = member;
+	if (!port->ifindex)
+		return GO; /* its interface is gone: nobody hears it, and so nobody refuses it */
 	end = judge_at(skb, w, acls_out, in, member);
 	if (!end && !(w->out.flags & PORT_FLAG_UP))
 		end = drop(w, STAGE_EGRESS_PORT, DROP_PORT_DOWN);
