@@ -369,16 +369,19 @@ class KernelHost:
                 )  # fmt: skip
         return found
 
-    def open_late(self, spec: dict[Any, Any]) -> None:
-        """For a second, the flow cache takes replies without noting that they open a connection.
-
-        If that was so with the last packet, note it here, as the next reply that is judged would.
+    def catch_up(self, spec: dict[Any, Any]) -> None:
+        """For a second, the flow cache takes replies without noting that they open a connection, or close one
+        that both sides have opened. If that was so with the last packet, note it as the next one would.
         """
         if not any(run.verdict.hit for run in self.runs):
             return
         for key, record in self.tables.items("records"):
-            if record.life == Life.OPENING and spec.get(self._tuple(key), [None])[-1] == Life.OPEN:
-                self.tables.maps["records"].update(key, msgspec.structs.replace(record, life=Life.OPEN))
+            life = spec.get(self._tuple(key), [record.life])[-1]
+            opens = (record.life, life) == (Life.OPENING, Life.OPEN)
+            _, protocol, src, dst, *ports = self._tuple(key)
+            both = any(other[1:] == (protocol, dst, src, *ports[::-1]) for other in spec)
+            if life != record.life and (opens or both):
+                self.tables.maps["records"].update(key, msgspec.structs.replace(record, life=life))
 
     def hints(self) -> dict[Any, Any]:
         hints = self.tables.items("hints")

@@ -162,7 +162,7 @@ def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict
         )
         for k, f in state.fragments.items()
     }  # fmt: skip
-    real.open_late(records)
+    real.catch_up(records)
     neighbours = {(port, packed(ip)): n.mac for (port, ip), n in state.neighbours.items()}
     return {
         "records": (records, real.records()),
