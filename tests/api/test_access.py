@@ -239,6 +239,26 @@ def test_a_host_joins_once_with_its_join_token(controller: Controller, admin: Ap
     assert nobody.call("POST", "/v1/hosts/join", {"token": token}).status_code == 401
 
 
+def test_joining_anew_ends_the_credential_that_the_host_had(controller: Controller, admin: Api) -> None:
+    admin.create("hosts", name="h-again")
+    first, second = (
+        controller.api("x").told(
+            "POST",
+            "/v1/hosts/join",
+            {"token": admin.told("POST", "/v1/hosts/h-again/join-token")["token"]},
+        )
+        for _ in range(2)
+    )
+    assert controller.api(first["token"]).call("GET", "/v1/whoami").status_code == 401
+    assert controller.api(second["token"]).call("GET", "/v1/whoami").status_code == 200
+
+
+def test_the_problems_of_one_request_are_bounded(admin: Api) -> None:
+    nonsense = {f"field-{n}": n for n in range(1000)}
+    problems = admin.call("POST", "/v1/projects", nonsense).json()["error"]["problems"]
+    assert len(problems) == 65 and problems[-1]["message"].startswith("and ")
+
+
 def test_join_tokens_are_made_by_administrators_for_hosts_that_exist(
     controller: Controller, admin: Api, project: Json
 ) -> None:

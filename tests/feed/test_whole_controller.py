@@ -79,6 +79,32 @@ async def test_a_write_that_waits_returns_when_the_host_has_it(agent: Follower, 
     assert (told["state"], told["host"], told["revision"]) == ("active", agent.host, bound["revision"])
 
 
+async def test_a_credential_that_has_expired_ends_the_feed(controller: Controller, admin: Api) -> None:
+    made = admin.create("hosts", name="h-expires")
+    join = admin.told("POST", "/v1/hosts/h-expires/join-token")["token"]
+    joined = admin.told("POST", "/v1/hosts/join", {"token": join})
+
+    async def on_change(batch: Batch) -> None:
+        pass
+
+    kept = Kept(":memory:")
+    url = controller.url.replace("https:", "wss:") + "/v1/feed"
+    controllers = Controllers((url,), joined["token"], str(Path(controller.directory) / "ca.pem"))
+    follower = Follower(made["id"], "test", controllers, kept, on_change, pause=PAUSE)
+    task = asyncio.create_task(follower.run())
+    try:
+        await until(lambda: follower.current)
+        (token,) = [t["id"] for t in admin.list("tokens") if t["host"] == made["id"]]
+        past = {"expires": "2020-01-01T00:00:00Z"}
+        await asyncio.to_thread(admin.told, "PATCH", f"/v1/tokens/{token}", past)
+        await until(lambda: follower.refused)
+        await until(lambda: not follower.current)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        kept.close()
+
+
 async def test_a_revoked_credential_ends_the_feed(agent: Follower, admin: Api, host: Json) -> None:
     await until(lambda: agent.current)
     (token,) = [t["id"] for t in admin.list("tokens") if t["host"] == host["id"]]

@@ -71,8 +71,13 @@ def answer(body: Any, status: int = 200, headers: Headers | None = None) -> Resp
     return Response(encode(body), status_code=status, headers=headers, media_type="application/json")
 
 
+MAX_PROBLEMS = 64  # told of one request: a body of nonsense is not answered with ten times as much
+
+
 def error_body(code: str, message: str, problems: tuple[Any, ...] = ()) -> dict[str, Any]:
-    told = [{"field": p.field, "message": p.message} for p in problems]
+    told = [{"field": p.field, "message": p.message} for p in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        told.append({"field": "", "message": f"and {len(problems) - MAX_PROBLEMS} more"})
     return {"error": {"code": code, "message": message, "problems": told}}
 
 

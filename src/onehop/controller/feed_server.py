@@ -150,6 +150,7 @@ class FeedServer:
                 session.concern(revision)
         for change in changes:
             self._clear_up(change)
+            self._check_credential(change)
             if change.before is None and isinstance(change.after, Host):
                 self.note_absent(change.id)
         self._tell_listeners()
@@ -178,6 +179,12 @@ class FeedServer:
             if gone.id in self._sessions:
                 self._sessions[gone.id].end("this host was removed; join again")
             self.forget_absent(gone.id)
+
+    def _check_credential(self, change: ObjectChange) -> None:
+        """A host whose credential was changed, such as when it expires, has to show it again."""
+        token = change.after
+        if isinstance(token, Token) and change.before is not None and token.host in self._sessions:
+            self._sessions[token.host].end("a credential of this host was changed; show it again")
 
     def _heard(self, port: str, speaker: str) -> None:
         """A host has learned something at a port: the others that follow it are to know."""

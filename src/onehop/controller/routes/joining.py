@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from onehop.controller.engine import Operation
 from onehop.controller.openapi import PROJECT, REF, operation
 from onehop.controller.parts import Parts, parts
 from onehop.controller.schemas import an_object, nullable, ref
-from onehop.model import KINDS, Host
+from onehop.model import KINDS, Host, Role, Token
 from onehop.store import AtRevision, Committed, Delete, Put
 
 PREFIX = "onehop_join_"
@@ -59,6 +60,7 @@ async def join(request: AnyRequest) -> Response[bytes]:
     name = f"host-{id[:8]}"
     await here.engine.commit(
         [
+            *_revocations(here, host),
             Operation(
                 "create",
                 "token",
@@ -71,6 +73,14 @@ async def join(request: AnyRequest) -> Response[bytes]:
     )
     told = {"host": host.id, "name": host.name, "token": secret.text, "ca": here.ca}
     return answer(told, 201)
+
+
+def _revocations(here: Parts, host: Host) -> Iterator[Operation]:
+    """Ends the credentials that the host had before: whoever joins it anew may have lost them."""
+    for token in here.cache.view.referring(Token, host.id):
+        for role in here.cache.view.children(Role, token.id):
+            yield Operation("delete", "role", role.id)
+        yield Operation("delete", "token", token.id)
 
 
 async def _use(text: str, here: Parts) -> Host:
