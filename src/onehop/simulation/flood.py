@@ -66,7 +66,7 @@ def copy_out(
             for stage in stages:
                 stage(walk)
         except Dropped as dropped:
-            refused = refused or dropped
+            refused = dropped  # the last one says why, if there is no copy at all
         else:
             walk.outputs.append(Output(port.id, walk.data, walk.origin))
     if refused is not None and not walk.outputs:

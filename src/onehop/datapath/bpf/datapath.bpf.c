@@ -198,7 +198,7 @@ stage_ int send(struct __sk_buff *skb, struct walk *w)
 	if (end == DROPPED || (end == REACHED && w->refused)) {
 		if (hint) {
 			w->hops = 0;
-			w->refused = 0;
+			w->refused = w->drop = 0;
 			copy_macs(w->packet.macs, w->near_macs);
 			return send_back(w, hint);
 		}
