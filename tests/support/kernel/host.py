@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -369,7 +369,7 @@ class KernelHost:
                 )  # fmt: skip
         return found
 
-    def catch_up(self, spec: dict[Any, Any]) -> None:
+    def catch_up(self, spec: dict[Any, Any], everywhere: Collection[Any]) -> None:
         """For a second, the flow cache takes replies without noting that they open a connection, or close one
         that both sides have opened. If that was so with the last packet, note it as the next one would.
         """
@@ -379,7 +379,7 @@ class KernelHost:
             life = spec.get(self._tuple(key), [record.life])[-1]
             opens = (record.life, life) == (Life.OPENING, Life.OPEN)
             _, protocol, src, dst, *ports = self._tuple(key)
-            both = any(other[1:] == (protocol, dst, src, *ports[::-1]) for other in spec)
+            both = any(other[1:] == (protocol, dst, src, *ports[::-1]) for other in everywhere)
             if life != record.life and (opens or both):
                 self.tables.maps["records"].update(key, msgspec.structs.replace(record, life=life))
 

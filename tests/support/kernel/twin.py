@@ -57,8 +57,14 @@ class Twin:
 
     def compare_states(self) -> list[str]:
         found = []
+        everywhere = {
+            _key(r.opener, r.far)
+            for host in self.simulated.cloud.hosts.values()
+            for r in host.state.records.values()
+        }
         for id, host in self.kernel.hosts.items():
             spec = self.simulated.cloud.hosts[id]
+            host.catch_up(records_of(spec), everywhere)
             for what, (wanted, actual) in states(spec, host).items():
                 found.extend(f"{what} of {self._name(id)}: {text}" for text in _unequal(wanted, actual))
         return found
@@ -146,11 +152,6 @@ def _word(words: type[Drop] | type[Stage], value: int | None) -> str:
 
 def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict[Any, Any]]]:
     state = spec.state
-    records = {
-        _key(r.opener, r.far): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
-        for r in state.records.values()
-        if is_live(r, state.now)
-    }
     hints = {
         _key(port, replies): hint.opener
         for (port, replies), hint in state.hints.items()
@@ -162,14 +163,21 @@ def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict
         )
         for k, f in state.fragments.items()
     }  # fmt: skip
-    real.catch_up(records)
     neighbours = {(port, packed(ip)): n.mac for (port, ip), n in state.neighbours.items()}
     return {
-        "records": (records, real.records()),
+        "records": (records_of(spec), real.records()),
         "hints": (hints, real.hints()),
         "fragments": (fragments, real.fragments()),
         "macs": (dict(state.macs), real.macs()),
         "neighbours": (neighbours, real.neighbours()),
+    }
+
+
+def records_of(spec: Host) -> dict[Any, Any]:
+    return {
+        _key(r.opener, r.far): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
+        for r in spec.state.records.values()
+        if is_live(r, spec.state.now)
     }
 
 
