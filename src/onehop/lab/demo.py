@@ -14,7 +14,7 @@ from pathlib import Path
 from onehop.client import Client, ClientError
 from onehop.client.errors import explained
 from onehop.lab import traffic
-from onehop.lab.lab import Lab
+from onehop.lab.lab import Lab, require_root
 from onehop.lab.ledger import Ledger, names
 from onehop.lab.spec import LabError, load
 from onehop.lab.teardown import down
@@ -94,6 +94,7 @@ def _deciding(lines: list[str]) -> list[str]:
 def main(argv: list[str]) -> int:
     path = Path(argv[0]) if argv else LAB
     try:
+        require_root()
         spec = load(path)
         if spec.name in names():
             print(f"Lab {spec.name} is there from before: taking it down first", file=sys.stderr)
@@ -102,12 +103,15 @@ def main(argv: list[str]) -> int:
         lab = Lab.up(spec, lambda text: print(f"  {text}", file=sys.stderr, flush=True))
         failed = Demo(lab).run()
         _say_where_to_look(lab)
-    except LabError as error:
+    except (LabError, OSError, RuntimeError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except ClientError as error:
         print(f"demo: {explained(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; `make demo-down` takes down what is there", file=sys.stderr)
+        return 130
     if failed:
         print(f"\n{failed} packets did not fare as they should", file=sys.stderr)
     return 1 if failed else 0

@@ -7,6 +7,7 @@ lab's own namespaces and folder is touched, but for listening sockets on this ma
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,12 @@ from onehop.linux.namespaces import Namespace
 
 Say = Callable[[str], None]
 Json = dict[str, Any]
+
+
+def require_root() -> None:
+    """Raises LabError for anybody else."""
+    if os.geteuid() != 0:
+        raise LabError("a lab makes network namespaces and loads eBPF programs, which takes root: use sudo")
 
 
 class Lab:

@@ -7,7 +7,6 @@ share nothing: all names carry the lab's, so several stand side by side.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -37,13 +36,13 @@ class Process:
     def is_running(self) -> bool:
         return start_time(self.pid) == self.started
 
-    def stop(self, patience: float = PATIENCE) -> None:
-        """End it and what it started: politely, then surely."""
+    def stop(self, patience: float = PATIENCE, *, group: bool = True) -> None:
+        """End it, and with `group` what it started: politely, then surely."""
         for sign, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, PATIENCE)):
             if not self.is_running:
                 return
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, sign)
+                (os.killpg if group else os.kill)(self.pid, sign)
             deadline = time.monotonic() + wait
             while self.is_running and time.monotonic() < deadline:
                 with contextlib.suppress(ChildProcessError):
@@ -93,10 +92,10 @@ class Ledger:
         try:
             data = json.loads(ledger.file.read_text())
         except FileNotFoundError:
-            there = ", ".join(names(folder)) or "none"
-            raise LabError(f"there is no lab {name!r}; there are: {there}") from None
-        except ValueError:
-            data = {}  # cut short while it was first written: nothing had been made
+            if not ledger.folder.is_dir():
+                there = ", ".join(names(folder)) or "none"
+                raise LabError(f"there is no lab {name!r}; there are: {there}") from None
+            data = {}  # cut short before it was first written: nothing had been made
         ledger.namespaces = list(data.get("namespaces", ()))
         ledger.mounts = list(data.get("mounts", ()))
         ledger.facts = dict(data.get("facts", {}))
@@ -142,7 +141,3 @@ def names(folder: Path = FOLDER) -> Iterator[str]:
     """The labs there are."""
     if folder.is_dir():
         yield from sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def is_gone(error: OSError) -> bool:
-    return error.errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL)

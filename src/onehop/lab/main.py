@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 
 from onehop.client import ClientError
 from onehop.client.errors import explained
-from onehop.lab.lab import Lab
+from onehop.lab.lab import Lab, require_root
 from onehop.lab.ledger import Ledger, names
 from onehop.lab.spec import LabError, load, vm
 from onehop.lab.teardown import down
@@ -25,10 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     run: Callable[[Arguments], int] = arguments.run
     try:
-        if os.geteuid() != 0:
-            raise LabError("a lab makes network namespaces, which takes root: use sudo")
+        require_root()
         return run(arguments)
-    except LabError as error:
+    except (LabError, OSError, RuntimeError) as error:
         print(f"onehop lab: {error}", file=sys.stderr)
         return 1
     except ClientError as error:
@@ -64,8 +63,9 @@ def _up(arguments: Arguments) -> int:
 def _down(arguments: Arguments) -> int:
     wanted = list(names()) if arguments.all else arguments.names or [Lab.open().spec.name]
     for name in wanted:
+        ledger = Ledger.open(name)
         print(f"Lab {name}: taking it down", file=sys.stderr)
-        down(Ledger.open(name), _say)
+        down(ledger, _say)
     return 0
 
 
@@ -98,14 +98,23 @@ def _exec(arguments: Arguments) -> int:
     argv = [*arguments.argv, *arguments.rest]
     if not argv:
         raise LabError("what should be run there? onehop lab exec web-1 -- ping 10.0.1.1")
-    return subprocess.run(Lab.open(arguments.lab).command(arguments.where, argv), check=False).returncode
+    return _run(Lab.open(arguments.lab).command(arguments.where, argv))
 
 
 def _pcap(arguments: Arguments) -> int:
     lab = Lab.open(arguments.lab)
     options = ["-w", str(arguments.write)] if arguments.write else ["-l"]
     argv = ["tcpdump", "-n", "-i", arguments.interface, *options, *arguments.filter, *arguments.rest]
-    return subprocess.run(lab.command(arguments.where, argv), check=False).returncode
+    return _run(lab.command(arguments.where, argv))
+
+
+def _run(argv: list[str]) -> int:
+    """The command's status, as shells tell it. An interrupt is the command's to handle."""
+    with subprocess.Popen(argv) as process:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                status = process.wait()
+                return status if status >= 0 else 128 - status
 
 
 def _vm_add(arguments: Arguments) -> int:

@@ -174,4 +174,5 @@ def start_agent(fabric: Fabric, spec: Spec, host: str, join_token: str | None = 
     mount = str(folder / "bpf")
     if mount not in fabric.ledger.mounts:
         fabric.ledger.mounts.append(mount)
+        fabric.ledger.save()
     fabric.start(f"agent-{host}", argv, node)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from onehop.lab.spec import is_v6
 from onehop.linux.namespaces import Namespace
 
-PATIENCE = 3.0  # seconds after which a packet counts as dropped
+PATIENCE = 1.5  # seconds after which a packet counts as dropped
 
 
 def ping(source: Namespace, address: str, count: int = 2) -> bool:
