@@ -37,7 +37,7 @@ class Error(Enum):
 
 def tell(walk: Walk, error: Error, mtu: int = 0, source: Ip | None = None) -> None:
     """Answer with an ICMP error, where one may be sent; from `source`, if the walk does not say."""
-    if walk.refused or walk.probe or not _may_tell(walk):
+    if walk.refused or walk.probe or walk.is_copy or not _may_tell(walk):
         return
     original = walk.original.payload
     assert isinstance(original, Ipv4 | Ipv6)

@@ -164,5 +164,6 @@ stage_ int flood(struct __sk_buff *skb, struct walk *w, struct verdict *verdict,
 	w->drop = 0;
 	bpf_loop(members_here < MAX_FLOOD ? members_here : MAX_FLOOD, copy_to_member, &f, 0);
 	bpf_loop(remote_hosts < MAX_FLOOD ? remote_hosts : MAX_FLOOD, copy_to_host, &f, 0);
+	w->answer = ANSWER_NONE; /* no errors about copies */
 	return w->drop && !f.delivered ? DROPPED : SPREAD;
 }
