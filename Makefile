@@ -48,8 +48,8 @@ unit: setup
 test: setup lint types ## everything: installs what it needs, then lint, types and every test
 	$(BIN)/pytest tests
 
-differential: setup ## simulation and eBPF programs side by side: N packets by chance (default 100000)
-	DIFFERENTIAL_PACKETS=$(or $(N),100000) $(BIN)/pytest -s --timeout=0 tests/differential/test_random.py
+differential: setup ## simulation and eBPF programs side by side: N packets by chance (100000), from SEED on
+	DIFFERENTIAL_PACKETS=$(or $(N),100000) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) $(BIN)/pytest -s --timeout=0 tests/differential/test_random.py
 
 bench-control: setup ## figures of the control plane, on SQLite and on etcd (under ten minutes)
 	$(BIN)/python -m bench.control

@@ -1,13 +1,13 @@
 """Clouds by chance, and packets by chance, through the simulation and through the eBPF programs.
 
-`DIFFERENTIAL_PACKETS` says how many packets at least (`make differential N=1000000`), `DIFFERENTIAL_SEED`
-repeats a run. A difference is printed as a scenario, made as small as can be, to be saved as a file.
+`DIFFERENTIAL_PACKETS` says how many packets at least, `DIFFERENTIAL_SEED` which: always the same, but for
+`make differential N=1000000`, which begins somewhere. A difference is printed as a scenario, made as small
+as can be, to be saved as a file.
 """
 
 from __future__ import annotations
 
 import os
-import random
 
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -19,7 +19,7 @@ from tests.support.scenario import case_of
 from tests.support.scenario_runner import Runner
 
 PACKETS = int(os.environ.get("DIFFERENTIAL_PACKETS", "10000"))
-SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.randrange(1 << 32))
+SEED = int(os.environ.get("DIFFERENTIAL_SEED", "7"))
 EXAMPLES = 50  # at a time
 
 

@@ -259,7 +259,7 @@ def packets(draw: st.DrawFn, machines: list[Machine]) -> Raw:
             st.dictionaries(st.integers(12, 70), st.integers(0, 255), min_size=1, max_size=3)
         )
     elif draw(st.integers(0, 19)) == 19:
-        step["cut"] = draw(st.integers(14, 60))
+        step["cut"] = draw(st.integers(20, 60))
     return step
 
 

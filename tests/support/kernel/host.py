@@ -380,7 +380,8 @@ class KernelHost:
             opens = (record.life, life) == (Life.OPENING, Life.OPEN)
             _, protocol, src, dst, *ports = self._tuple(key)
             both = any(other[1:] == (protocol, dst, src, *ports[::-1]) for other in everywhere)
-            if life != record.life and (opens or both):
+            free = any(run.verdict.hit and not run.verdict.tunnel for run in self.runs)  # of no record
+            if life != record.life and (opens or both or free):
                 self.tables.maps["records"].update(key, msgspec.structs.replace(record, life=life))
 
     def hints(self) -> dict[Any, Any]:

@@ -211,8 +211,10 @@ stage_ int keep(struct __sk_buff *skb, struct walk *w, __u32 most)
 	p = &w->packet;
 	if (p->knows & KNOWS_TCP && is_nonsense(p->tcp_flags))
 		return drop(w, STAGE_CONNECTIONS, DROP_INVALID_STATE);
-	if (!w->has_record && (is_echo_reply(p) || (p->knows & KNOWS_TCP && p->tcp_flags & TCP_RST)))
+	if (!w->has_record && (is_echo_reply(p) || (p->knows & KNOWS_TCP && p->tcp_flags & TCP_RST))) {
+		w->no_cache = 1; /* what comes next may open one */
 		return GO;
+	}
 	fill_record(w, &w->record, w->has_record ? next_life(w->record.life, p, false) : first_life(p));
 	tuple_of(&key, w->origin, p);
 	w->kept = FLOW_KIND_OWN;

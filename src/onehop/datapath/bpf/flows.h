@@ -237,6 +237,8 @@ inline_ void keep_flow(struct walk *w, const struct flow *f, __u32 place)
 
 	if (w->no_cache || !(p->knows & CACHEABLE) || w->related)
 		return;
+	if (!w->kept && p->knows & KNOWS_TCP && p->tcp_flags & TCP_SYN)
+		return; /* it is nobody's reply, and what follows it may be */
 	key.src = p->src;
 	key.dst = p->dst;
 	key.src_port = p->src_port;

@@ -164,8 +164,10 @@ class Host:
         if key is not None and frame is not None:
             self._note_flow(key, frame, data, verdict, epochs_before)
         yield from self._tell(verdict, port)
-        for output in (*verdict.outputs, *verdict.answers):
+        for output in verdict.outputs:
             yield from self._on_its_way(output)
+        for answer in verdict.answers:
+            yield from self._back(answer, port)
         for request in verdict.requests:
             if request.what is Ask.RESOLVE and request.ip is not None:
                 yield from self._resolve(request.port, request.ip, Waiting(port, data, self.state.now))
@@ -268,7 +270,7 @@ class Host:
         self._apply(verdict.effects)
         yield from self._tell(verdict, output.source, output.refused)
         for out in verdict.outputs:
-            if self.has(out.target) and out.target != output.source:
+            if self.has(out.target):
                 yield Delivered(self.id, out.target, out.data)
         for answer in verdict.answers:
             yield from self._back(answer, output.target)
@@ -277,7 +279,7 @@ class Host:
         """An answer to who sent a packet here, maybe from another host; it comes from the port it was for."""
         host = host_of(self.view, answer.target)
         if host is None or host == self.id:
-            yield from self._on_its_way(answer)
+            yield Delivered(self.id, answer.target, answer.data)
         else:
             yield self._wrapped(replace(answer, source=source), host)
 
@@ -287,9 +289,6 @@ class Host:
         """To where a frame goes: a port here, a port elsewhere, or every member of a network."""
         if output.flags & TunnelFlag.FLOOD:
             yield from self._flood(output)
-            return
-        if output.target == output.source:  # an answer
-            yield Delivered(self.id, output.target, output.data)
             return
         host = host_of(self.view, output.target)
         if host is None:
