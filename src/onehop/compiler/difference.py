@@ -17,6 +17,7 @@ from onehop.compiler.desired import LIST_NAMES, TABLE_NAMES, Desired
 # starts from either before `interfaces`, `fdb` and `routes` lead there.
 ORDER: tuple[str, ...] = (
     "address_sets", "rule_lists", "hosts", "routers", "sources", "ports", "remotes", "members", "networks",
+    "block_lists", "nat_bindings", "nat_blocks", "nat_forwards", "nat_destinations", "nat_sources",
     "port_addresses", "neighbours", "fdb", "router_addresses", "hop_groups", "source_routes", "routes",
     "peers", "interfaces",
 )  # fmt: skip

@@ -18,6 +18,8 @@ from onehop.datapath.words import (
     Fragment,
     HostFlag,
     MatchField,
+    NatAction,
+    NatDestinationFlag,
     NeighbourFlag,
     NetworkFlag,
     PortFlag,
@@ -243,3 +245,65 @@ class Rule(Layout, frozen=True):
     src_mac_mask: MAC = bytes(6)
     dst_mac: MAC = bytes(6)
     dst_mac_mask: MAC = bytes(6)
+
+
+# --- NAT --------------------------------------------------------------------------------------------------
+
+
+class NatDestination(Layout, frozen=True):
+    """What an external address of a router stands for."""
+
+    to: Annotated[IP6, "with STATIC: the address, or the prefix, inside"]
+    flags: Annotated[NatDestinationFlag, enumerated(NatDestinationFlag, U8)]
+    bits: Annotated[U8, "of `to` that replace those of the destination, 96 more for IPv4"] = 128
+    _1: ClassVar = pad(2)
+
+
+class NatForwardKey(Layout, frozen=True):
+    """A port of an external address that is somebody's inside."""
+
+    router: U32
+    address: IP6
+    port: BE16
+    protocol: U8
+    _1: ClassVar = pad(1)
+
+
+class NatForward(Layout, frozen=True):
+    to: IP6
+    port: BE16
+    _1: ClassVar = pad(2)
+
+
+class NatBlockKey(Layout, frozen=True):
+    """A block of ports of a shared address."""
+
+    router: U32
+    address: IP6
+    block: Annotated[U32, "port / 128"]
+
+
+class NatSource(Layout, frozen=True):
+    """What becomes of a source address when it leaves by a router's port."""
+
+    to: Annotated[IP6, "STATIC: the address, or the prefix, outside"]
+    action: Annotated[NatAction, enumerated(NatAction, U8)]
+    bits: Annotated[U8, "of `to` that replace those of the source, 96 more for IPv4"] = 128
+    _1: ClassVar = pad(2)
+    rule: Annotated[U32, "DYNAMIC: the id of the rule; with the origin's key it finds the blocks"] = 0
+    router: Annotated[U32, "DYNAMIC: the id of the router, whose forwards are left alone"] = 0
+
+
+class NatBindingKey(Layout, frozen=True):
+    """A machine's port, and a rule that lets it share addresses."""
+
+    port: U32
+    rule: U32
+
+
+class Block(Layout, frozen=True):
+    """128 ports of an address."""
+
+    address: IP6
+    first: U16
+    _1: ClassVar = pad(2)

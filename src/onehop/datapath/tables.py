@@ -23,6 +23,7 @@ from typing import Any
 from onehop.datapath import words
 from onehop.datapath.layouts import IP6, U8, U32, Codec, Layout, codec, scalar
 from onehop.datapath.structs import (
+    Block,
     FdbKey,
     Hop,
     Host,
@@ -30,6 +31,12 @@ from onehop.datapath.structs import (
     LearnedMac,
     LearnedNeighbour,
     MemberKey,
+    NatBindingKey,
+    NatBlockKey,
+    NatDestination,
+    NatForward,
+    NatForwardKey,
+    NatSource,
     Neighbour,
     NeighbourKey,
     Network,
@@ -156,6 +163,16 @@ TABLES: tuple[Table, ...] = (
     Table("rules", ARRAY, U32, Rule, 32768, K, "Rules of security groups and ACLs."),
     Table("address_sets", LPM, PrefixKey, U8, 262144, C, "Within `of`, a set's id: 1 at each prefix.",
           NO_PREALLOC),
+    # NAT
+    Table("nat_destinations", LPM, PrefixKey, NatDestination, 16384, C, "Within `of`, a router's id: its "
+          "external addresses.", NO_PREALLOC),
+    Table("nat_forwards", HASH, NatForwardKey, NatForward, 16384, C, "Ports of external addresses."),
+    Table("nat_blocks", HASH, NatBlockKey, U32, 65536, C, "Who has a block: a port's key."),
+    Table("nat_sources", LPM, PrefixKey, NatSource, 16384, C, "Within `of`, the key of the port that a "
+          "packet leaves by: by source.", NO_PREALLOC),
+    Table("nat_bindings", HASH, NatBindingKey, U32, 8192, C, "Which list of blocks a port of this host has."),
+    Table("block_spans", ARRAY, U32, Span, 8192, K, "Where a list of blocks stands in `blocks`."),
+    Table("blocks", ARRAY, U32, Block, 32768, K, "Blocks, sorted by address and first port."),
     # validity
     Table("epochs", ARRAY, U32, U32, 16384, K, "By zone. Zone 0 is the whole host: every flow is of it."),
     # what packets teach
@@ -176,6 +193,7 @@ TABLES: tuple[Table, ...] = (
 
 LISTS: tuple[List, ...] = (
     List("rule_lists", "rule_spans", "rules", Rule, "Security rules, or ACLs of one hook, as one list each."),
+    List("block_lists", "block_spans", "blocks", Block, "The blocks of one port for one rule."),
     List("hop_groups", "hop_spans", "hops", Hop, "The next hops of a route, with weights summed up."),
 )
 
@@ -193,12 +211,14 @@ MAX_CAPTURE = 2048  # bytes of a packet that an event carries
 LAYOUTS: tuple[type[Layout], ...] = (
     InterfaceKey, Port, Network, Router, Host, SourceKey, FdbKey, LearnedMac, NeighbourKey, Neighbour,
     LearnedNeighbour, RouterAddressKey, PortAddressKey, MemberKey, PrefixKey, Route, Span, Hop, Rule,
+    NatDestination, NatForwardKey, NatForward, NatBlockKey, NatSource, NatBindingKey, Block,
     TupleKey, Record, Hint, FragmentKey, FirstFragment, FlowKey, Flow, BudgetKey, Bucket, CounterKey, Counter,
     Event, Verdict,
 )  # fmt: skip
 ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = (
     Stage, Drop, TunnelFlag,
     words.PortKind, words.PortFlag, words.NetworkFlag, words.RouterFlag, words.HostFlag,
+    words.NatDestinationFlag, words.NatAction,
     words.SourceFlag, words.NeighbourFlag, words.RouteAction, words.RouteFlag, words.RuleAction,
     words.RuleFlag, words.MatchField, words.Fragment,
     words.ConnectionState, words.Life, words.RecordFlag, words.FlowKind, words.FlowFlag,

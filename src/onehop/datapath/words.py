@@ -36,6 +36,20 @@ class PortFlag(IntFlag):
     ON_ROUTER = 2  # `device` is a router's id
     SECURITY = 4  # a machine's port with port security: source addresses are checked, security rules apply
     REDIRECT_PEER = 8  # the interface is a veth whose peer is in another namespace: `redirect_peer` works
+    UPLINK = 16  # a router's port with a binding and without a link
+    NAT = 32  # what leaves by it may get another source: see `nat_sources`
+
+
+class NatDestinationFlag(IntFlag):
+    STATIC = 1  # the address becomes `to`, with the bits behind `bits` kept
+    ADDRESS = 2  # with STATIC: of the destination only (whole-address dnat), so replies need the record
+    FORWARDS = 4  # some of its ports have entries in `nat_forwards`
+    BLOCKS = 8  # shared: `nat_blocks` says by whom
+
+
+class NatAction(IntEnum):
+    STATIC = 1
+    DYNAMIC = 2
 
 
 class NetworkFlag(IntFlag):
@@ -48,6 +62,7 @@ class NetworkFlag(IntFlag):
 
 class RouterFlag(IntFlag):
     UP = 1
+    NAT = 2  # it has external addresses: see `nat_destinations`
 
 
 class SourceFlag(IntFlag):

@@ -1,6 +1,6 @@
 """What a virtual network is: frozen, typed objects, their references and their rules. No I/O.
 
-Read in this order: `kinds` (what every object has), `switching`, `routing`, `firewall`, `hosts`,
+Read in this order: `kinds` (what every object has), `switching`, `routing`, `firewall`, `nat`, `hosts`,
 `identity` (the kinds themselves), `fields` and `formats` (what is declared of each field), `view` (a set of
 objects with its indexes), `relations` (rules that span objects).
 """
@@ -18,6 +18,7 @@ from onehop.model.firewall import (
 from onehop.model.hosts import Host, HostAddress, Underlay
 from onehop.model.identity import Project, Role, Token
 from onehop.model.kinds import KINDS, Kind, Object, Scope, kind_by_plural, kind_of
+from onehop.model.nat import FloatingIp, NatRule, SnatBlock
 from onehop.model.routing import Link, NextHop, Route, Router
 from onehop.model.switching import (
     AddressPair,
@@ -39,6 +40,7 @@ __all__ = [
     "AddressGroupEntry",
     "AddressPair",
     "Binding",
+    "FloatingIp",
     "Grant",
     "Host",
     "HostAddress",
@@ -47,6 +49,7 @@ __all__ = [
     "Kind",
     "Link",
     "Match",
+    "NatRule",
     "Network",
     "NextHop",
     "Object",
@@ -61,6 +64,7 @@ __all__ = [
     "Scope",
     "SecurityGroup",
     "SecurityGroupRule",
+    "SnatBlock",
     "Subnet",
     "Token",
     "Underlay",

@@ -193,7 +193,8 @@ def _ranks() -> dict[str, int]:
     order = (
         *("underlay", "host", "project", "token", "role"),
         *("address-group", "address-group-entry", "security-group", "security-group-rule"),
-        *("acl", "network", "subnet", "router", "port", "link", "route", "binding"),
+        *("acl", "network", "subnet", "router", "port", "link", "route"),
+        *("nat-rule", "floating-ip", "snat-block", "binding"),
     )
     return {name: order.index(name) for name in KINDS}
 

@@ -71,6 +71,7 @@ class Drop(IntEnum):
     INVALID_STATE = 38  # a TCP packet that cannot belong where it claims to
     UNSUPPORTED = 39  # an option or header that Onehop does not carry
     INTERNAL = 40  # a limit of ours that should not have been reached
+    NAT_EXHAUSTED = 41  # no free port of the shared address is left to this machine
 
 
 class TunnelFlag(IntFlag):

@@ -317,6 +317,92 @@ _Static_assert(__builtin_offsetof(struct rule, src_mac_mask) == 130, "rule.src_m
 _Static_assert(__builtin_offsetof(struct rule, dst_mac) == 136, "rule.dst_mac");
 _Static_assert(__builtin_offsetof(struct rule, dst_mac_mask) == 142, "rule.dst_mac_mask");
 
+/* What an external address of a router stands for. */
+struct nat_destination {
+	struct in6_addr to; /* with STATIC: the address, or the prefix, inside */
+	__u8 flags;
+	__u8 bits; /* of `to` that replace those of the destination, 96 more for IPv4 */
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct nat_destination) == 20, "nat_destination: size");
+_Static_assert(__builtin_offsetof(struct nat_destination, to) == 0, "nat_destination.to");
+_Static_assert(__builtin_offsetof(struct nat_destination, flags) == 16, "nat_destination.flags");
+_Static_assert(__builtin_offsetof(struct nat_destination, bits) == 17, "nat_destination.bits");
+_Static_assert(__builtin_offsetof(struct nat_destination, _1) == 18, "nat_destination._1");
+
+/* A port of an external address that is somebody's inside. */
+struct nat_forward_key {
+	__u32 router;
+	struct in6_addr address;
+	__be16 port;
+	__u8 protocol;
+	__u8 _1[1];
+};
+_Static_assert(sizeof(struct nat_forward_key) == 24, "nat_forward_key: size");
+_Static_assert(__builtin_offsetof(struct nat_forward_key, router) == 0, "nat_forward_key.router");
+_Static_assert(__builtin_offsetof(struct nat_forward_key, address) == 4, "nat_forward_key.address");
+_Static_assert(__builtin_offsetof(struct nat_forward_key, port) == 20, "nat_forward_key.port");
+_Static_assert(__builtin_offsetof(struct nat_forward_key, protocol) == 22, "nat_forward_key.protocol");
+_Static_assert(__builtin_offsetof(struct nat_forward_key, _1) == 23, "nat_forward_key._1");
+
+struct nat_forward {
+	struct in6_addr to;
+	__be16 port;
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct nat_forward) == 20, "nat_forward: size");
+_Static_assert(__builtin_offsetof(struct nat_forward, to) == 0, "nat_forward.to");
+_Static_assert(__builtin_offsetof(struct nat_forward, port) == 16, "nat_forward.port");
+_Static_assert(__builtin_offsetof(struct nat_forward, _1) == 18, "nat_forward._1");
+
+/* A block of ports of a shared address. */
+struct nat_block_key {
+	__u32 router;
+	struct in6_addr address;
+	__u32 block; /* port / 128 */
+};
+_Static_assert(sizeof(struct nat_block_key) == 24, "nat_block_key: size");
+_Static_assert(__builtin_offsetof(struct nat_block_key, router) == 0, "nat_block_key.router");
+_Static_assert(__builtin_offsetof(struct nat_block_key, address) == 4, "nat_block_key.address");
+_Static_assert(__builtin_offsetof(struct nat_block_key, block) == 20, "nat_block_key.block");
+
+/* What becomes of a source address when it leaves by a router's port. */
+struct nat_source {
+	struct in6_addr to; /* STATIC: the address, or the prefix, outside */
+	__u8 action;
+	__u8 bits; /* of `to` that replace those of the source, 96 more for IPv4 */
+	__u8 _1[2];
+	__u32 rule; /* DYNAMIC: the id of the rule; with the origin's key it finds the blocks */
+	__u32 router; /* DYNAMIC: the id of the router, whose forwards are left alone */
+};
+_Static_assert(sizeof(struct nat_source) == 28, "nat_source: size");
+_Static_assert(__builtin_offsetof(struct nat_source, to) == 0, "nat_source.to");
+_Static_assert(__builtin_offsetof(struct nat_source, action) == 16, "nat_source.action");
+_Static_assert(__builtin_offsetof(struct nat_source, bits) == 17, "nat_source.bits");
+_Static_assert(__builtin_offsetof(struct nat_source, _1) == 18, "nat_source._1");
+_Static_assert(__builtin_offsetof(struct nat_source, rule) == 20, "nat_source.rule");
+_Static_assert(__builtin_offsetof(struct nat_source, router) == 24, "nat_source.router");
+
+/* A machine's port, and a rule that lets it share addresses. */
+struct nat_binding_key {
+	__u32 port;
+	__u32 rule;
+};
+_Static_assert(sizeof(struct nat_binding_key) == 8, "nat_binding_key: size");
+_Static_assert(__builtin_offsetof(struct nat_binding_key, port) == 0, "nat_binding_key.port");
+_Static_assert(__builtin_offsetof(struct nat_binding_key, rule) == 4, "nat_binding_key.rule");
+
+/* 128 ports of an address. */
+struct block {
+	struct in6_addr address;
+	__u16 first;
+	__u8 _1[2];
+};
+_Static_assert(sizeof(struct block) == 20, "block: size");
+_Static_assert(__builtin_offsetof(struct block, address) == 0, "block.address");
+_Static_assert(__builtin_offsetof(struct block, first) == 16, "block.first");
+_Static_assert(__builtin_offsetof(struct block, _1) == 18, "block._1");
+
 /* A tuple at a port. An echo has its id in both ports; other protocols without ports have 0 there. */
 struct tuple_key {
 	__u32 port;

@@ -168,6 +168,64 @@ struct {
 	__type(value, __u8);
 } address_sets SEC(".maps");
 
+/* Within `of`, a router's id: its external addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, 1);
+	__type(key, struct prefix_key);
+	__type(value, struct nat_destination);
+} nat_destinations SEC(".maps");
+
+/* Ports of external addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct nat_forward_key);
+	__type(value, struct nat_forward);
+} nat_forwards SEC(".maps");
+
+/* Who has a block: a port's key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nat_block_key);
+	__type(value, __u32);
+} nat_blocks SEC(".maps");
+
+/* Within `of`, the key of the port that a packet leaves by: by source. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, 1);
+	__type(key, struct prefix_key);
+	__type(value, struct nat_source);
+} nat_sources SEC(".maps");
+
+/* Which list of blocks a port of this host has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct nat_binding_key);
+	__type(value, __u32);
+} nat_bindings SEC(".maps");
+
+/* Where a list of blocks stands in `blocks`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct span);
+} block_spans SEC(".maps");
+
+/* Blocks, sorted by address and first port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, struct block);
+} blocks SEC(".maps");
+
 /* By zone. Zone 0 is the whole host: every flow is of it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

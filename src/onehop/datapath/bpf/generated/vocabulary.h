@@ -83,7 +83,8 @@ enum drop {
 	DROP_INVALID_STATE = 38,
 	DROP_UNSUPPORTED = 39,
 	DROP_INTERNAL = 40,
-	DROP_COUNT = 41,
+	DROP_NAT_EXHAUSTED = 41,
+	DROP_COUNT = 42,
 };
 
 /* The reserved byte 7 of the VXLAN header. */
@@ -107,6 +108,8 @@ enum port_flag {
 	PORT_FLAG_ON_ROUTER = 2,
 	PORT_FLAG_SECURITY = 4,
 	PORT_FLAG_REDIRECT_PEER = 8,
+	PORT_FLAG_UPLINK = 16,
+	PORT_FLAG_NAT = 32,
 };
 
 enum network_flag {
@@ -119,10 +122,24 @@ enum network_flag {
 
 enum router_flag {
 	ROUTER_FLAG_UP = 1,
+	ROUTER_FLAG_NAT = 2,
 };
 
 enum host_flag {
 	HOST_FLAG_FENCED = 1,
+};
+
+enum nat_destination_flag {
+	NAT_DESTINATION_FLAG_STATIC = 1,
+	NAT_DESTINATION_FLAG_ADDRESS = 2,
+	NAT_DESTINATION_FLAG_FORWARDS = 4,
+	NAT_DESTINATION_FLAG_BLOCKS = 8,
+};
+
+enum nat_action {
+	NAT_ACTION_STATIC = 1,
+	NAT_ACTION_DYNAMIC = 2,
+	NAT_ACTION_COUNT = 3,
 };
 
 enum source_flag {
