@@ -9,7 +9,7 @@
       │ ────────────────────────────────────────► │
       │          Delta ... Delta(last)            │  up to date
       │ ◄──────────────────────────────────────── │
-      │ Applied, Report, Follow, Release ...      │  from now on, both ways as things happen
+      │ Applied, Report, Follow, NeedBlocks ...   │  from now on, both ways as things happen
       │ ◄───────────────────────────────────────► │
       │      Delta, Delta, ... Answer, Told       │
 
@@ -113,6 +113,17 @@ class Report(Message, frozen=True, array_like=True, tag="report"):
     health: Annotated[dict[Short, Text], Meta(max_length=64)] | None = None
 
 
+class NeedBlocks(Message, frozen=True, array_like=True, tag="need-blocks"):
+    """A machine's port here runs out of the ports of shared addresses that it has for a NAT rule.
+
+    Nothing answers it but more blocks, when they come. Said again after a while if they do not.
+    """
+
+    port: Id
+    rule: Id
+    family: Literal["ipv4", "ipv6"]
+
+
 class Alive(Message, frozen=True, array_like=True, tag="alive"):
     """Still here."""
 
@@ -176,5 +187,5 @@ class Goodbye(Message, frozen=True, array_like=True, tag="goodbye"):
     again: bool = True
 
 
-Up = Hello | Held | Follow | Release | Applied | Report | Alive | Goodbye
+Up = Hello | Held | Follow | Release | Applied | Report | NeedBlocks | Alive | Goodbye
 Down = Welcome | Delta | Answer | Told | Goodbye

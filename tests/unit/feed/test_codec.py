@@ -28,6 +28,7 @@ from onehop.feed.messages import (
     Held,
     Hello,
     Learned,
+    NeedBlocks,
     PortReport,
     Release,
     Report,
@@ -44,6 +45,7 @@ UPS: list[Up] = [
     Release((5,)),
     Applied(9),
     Report((PortReport(uid(3, 1), "active", "", 4),), (Learned(uid(3, 1), "mac", "02:00:00:00:00:01"),), {}),
+    NeedBlocks(uid(3, 1), uid(3, 2), "ipv4"),
     Alive(),
     Goodbye("bye"),
 ]
