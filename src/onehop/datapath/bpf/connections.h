@@ -107,16 +107,23 @@ stage_ int own_record(struct walk *w)
 	return 1;
 }
 
-/* Who opened the connection that this packet may be a reply of: a port, or 0. */
+/* Who opened the connection that this packet may be a reply of: a port, or 0. Unless it can belong to another
+ * connection as well, the hint is thereby used. */
 stage_ int hinted(struct walk *w)
 {
 	struct tuple_key key = {};
 	struct hint *hint;
+	__u64 time;
 
 	if (!w || !reply_tuple(w, w->origin, &key))
 		return 0;
 	hint = bpf_map_lookup_elem(&hints, &key);
-	return hint && is_fresh(hint, now()) ? hint->opener : 0;
+	time = now();
+	if (!hint || !is_fresh(hint, time))
+		return 0;
+	if (!w->has_record)
+		hint->used = time;
+	return hint->opener;
 }
 
 /* --- the opener's side -------------------------------------------------------------------------------- */
@@ -248,7 +255,8 @@ inline_ void forget_flow(struct walk *w, __u32 place, const struct tuple_key *re
 	key.dscp = w->packet.tos >> 2;
 	if (is_icmp(&w->packet))
 		key.icmp_type = w->packet.version == 4 ? 0 : 129;
-	bpf_map_delete_elem(&flows, &key);
+	if (bpf_map_lookup_elem(&flows, &key)) /* which costs less than deleting what is not there */
+		bpf_map_delete_elem(&flows, &key);
 }
 
 /* Remember, at the far port w->target, where replies go. A live hint is replaced only by its own opener. */
@@ -274,24 +282,23 @@ stage_ int note_hint(struct walk *w, __u32 place)
 	return 0;
 }
 
-/* Send a reply to its opener's port, as it is. */
-stage_ int send_back(struct walk *w, __u32 opener)
+/* The walk refuses what has a record of its own: so it is a reply after all. */
+stage_ int use_hint(struct walk *w, __u32 opener)
 {
 	struct tuple_key key = {};
-	struct hint fresh = {}, *known;
+	struct hint fresh = {};
 
-	if (!w)
-		return DROPPED;
-	if (reply_tuple(w, w->origin, &key)) {
-		known = bpf_map_lookup_elem(&hints, &key);
-		if (known) {
-			known->used = now();
-		} else {
-			fresh.opener = opener;
-			fresh.used = now();
-			bpf_map_update_elem(&hints, &key, &fresh, BPF_ANY);
-		}
-	}
+	if (!w || !reply_tuple(w, w->origin, &key))
+		return 0;
+	fresh.opener = opener;
+	fresh.used = now();
+	bpf_map_update_elem(&hints, &key, &fresh, BPF_ANY);
+	return 0;
+}
+
+/* Send a reply to its opener's port, as it is. */
+inline_ int send_back(struct walk *w, __u32 opener)
+{
 	w->target = opener;
 	w->tunnel = TUNNEL_FLAG_RETURN;
 	w->kept = FLOW_KIND_HINTED;

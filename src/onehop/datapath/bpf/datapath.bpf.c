@@ -200,6 +200,7 @@ stage_ int send(struct __sk_buff *skb, struct walk *w)
 			w->hops = 0;
 			w->refused = w->drop = 0;
 			copy_macs(w->packet.macs, w->near_macs);
+			use_hint(w, hint);
 			return send_back(w, hint);
 		}
 		return end == REACHED ? ask(w) : DROPPED;

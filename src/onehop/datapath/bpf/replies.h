@@ -96,6 +96,7 @@ stage_ int last_hops(struct walk *w, struct walk *q)
 	return GO;
 }
 
+/* The connection would still pass: its record says so from now on. */
 stage_ int refresh(struct walk *w, const struct walk *q)
 {
 	struct record *record;
@@ -107,6 +108,7 @@ stage_ int refresh(struct walk *w, const struct walk *q)
 	record = bpf_map_lookup_elem(&records, &near);
 	if (!record)
 		return 0;
+	keep_up(w, record);
 	record->hops = q->hops;
 	record->mtu = q->visits[0].is_router ? 0 : q->visits[0].mtu;
 	record->zones = q->zones;
@@ -139,15 +141,15 @@ stage_ int find_claimed(struct walk *w)
 		return drop(w, STAGE_CONNECTIONS, DROP_UNSOLICITED);
 	w->record = *record;
 	w->near = near;
-	return needs_probe(w) ? PROBE : GO;
+	if (needs_probe(w))
+		return PROBE;
+	keep_up(w, record);
+	return GO;
 }
 
 /* The reply as the opener expects it. */
 stage_ int for_opener(struct walk *w)
 {
-	struct record *record;
-	struct tuple_key near;
-
 	if (!w)
 		return DROPPED;
 	for (int i = 0; i < MAX_ZONES; i++)
@@ -158,10 +160,6 @@ stage_ int for_opener(struct walk *w)
 	note_mtu(w, w->record.mtu);
 	__builtin_memcpy(w->packet.dst_mac, w->record.near_src, 6);
 	__builtin_memcpy(w->packet.src_mac, w->record.near_dst, 6);
-	near = w->near;
-	record = bpf_map_lookup_elem(&records, &near);
-	if (record)
-		keep_up(w, record);
 	w->kept = FLOW_KIND_REPLY;
 	return OUTPUT;
 }
