@@ -16,7 +16,7 @@ from onehop.datapath.object import Object, load_object
 from onehop.linux.links import Links
 from onehop.linux.namespaces import Namespace
 from tests.bpf.sample import LAYOUTS
-from tests.bpf.world import UNDERLAY, A, B, C, World
+from tests.bpf.world import SIZES, UNDERLAY, A, B, C, World
 
 PROGRAMS = Path(__file__).parent / "programs"
 _numbers = itertools.count()
@@ -75,7 +75,7 @@ def plugged() -> Iterator[tuple[Namespace, World]]:
         with contextlib.ExitStack() as stack:
             # Only for loading: the tests of other folders that come after these are to be where they began.
             with here.entered():
-                datapath = stack.enter_context(programs.load(config=config, sizes={"flows": 4096}))
+                datapath = stack.enter_context(programs.load(config=config, sizes=SIZES))
             yield here, World(datapath, interfaces)
             with here.entered():
                 stack.close()

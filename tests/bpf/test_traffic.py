@@ -24,6 +24,7 @@ from onehop.linux.namespaces import Namespace
 from tests.bpf.world import (
     DB_EDGE,
     NETWORK_OF,
+    SIZES,
     UNDERLAY,
     WEB,
     WEB_EDGE,
@@ -76,7 +77,7 @@ def start(here: Namespace, links: Links, interfaces: dict[int, int], underlay: U
     """The programs of one host."""
     links.veth("inject", None, "tcejni")
     with here.entered():
-        datapath = programs.load(config={"inject_ifindex": links.index("inject")}, sizes={"flows": 4096})
+        datapath = programs.load(config={"inject_ifindex": links.index("inject")}, sizes=SIZES)
         world = World(datapath, interfaces, underlay)
         world.build()
     for key in interfaces.keys() - {UNDERLAY}:

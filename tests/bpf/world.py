@@ -67,6 +67,7 @@ EDGE_WEB, EDGE_DB, WEB_EDGE, DB_EDGE = 11, 12, 21, 22
 OTHER = 2  # the other host
 ZONE = 5
 ANY = 1  # a list that allows everything
+SIZES = dict.fromkeys(("flows", "records", "hints"), 4096)  # of tables: quickly made
 UNDERLAY = 0  # among the interfaces
 NETWORK_OF = {A: WEB, B: WEB, C: DB, D: DB, WEB_EDGE: WEB, DB_EDGE: DB}
 SHOT, REDIRECT = 2, 7

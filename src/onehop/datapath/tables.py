@@ -176,9 +176,10 @@ TABLES: tuple[Table, ...] = (
     # validity
     Table("epochs", ARRAY, U32, U32, 16384, K, "By zone. Zone 0 is the whole host: every flow is of it."),
     # what packets teach
-    Table("records", HASH, TupleKey, Record, 262144, L, "Connections that ports of this host opened.",
-          NO_PREALLOC),
-    Table("hints", HASH, TupleKey, Hint, 262144, L, "Where replies go.", NO_PREALLOC),
+    # Records and hints have their memory from the start, 75 MB: to allocate it for each new connection costs
+    # more than to write it.
+    Table("records", HASH, TupleKey, Record, 262144, L, "Connections that ports of this host opened."),
+    Table("hints", HASH, TupleKey, Hint, 262144, L, "Where replies go."),
     Table("openers", HASH, U32, U32, 65536, L, "How many records a port has.", NO_PREALLOC),
     Table("fragments", LRU, FragmentKey, FirstFragment, 16384, L, "First fragments that have passed."),
     Table("learned_macs", LRU, FdbKey, LearnedMac, 65536, T, "MACs that the model does not know."),

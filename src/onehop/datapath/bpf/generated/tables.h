@@ -238,7 +238,6 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 262144);
-	__uint(map_flags, 1);
 	__type(key, struct tuple_key);
 	__type(value, struct record);
 } records SEC(".maps");
@@ -247,7 +246,6 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 262144);
-	__uint(map_flags, 1);
 	__type(key, struct tuple_key);
 	__type(value, struct hint);
 } hints SEC(".maps");
