@@ -15,9 +15,10 @@ from pathlib import Path as File
 from bench.datapath import paths
 from bench.datapath.cloud import ADDRESSES, HOSTS, topology
 from onehop.agent import devices
+from onehop.agent.attachments import Attachments
 from onehop.agent.host import Host, Surroundings
-from onehop.agent.programs import Attachments, Datapath
 from onehop.datapath.attach import Direction
+from onehop.datapath.pinned import PinnedDatapath
 from onehop.datapath.pins import mount_bpffs, unmount_bpffs
 from onehop.linux.monitor import Monitor
 from onehop.linux.namespaces import Namespace
@@ -33,7 +34,7 @@ class Running:
     """A path by Onehop, and the datapaths of its hosts."""
 
     path: paths.Path
-    datapaths: tuple[Datapath, ...]
+    datapaths: tuple[PinnedDatapath, ...]
 
     def forget(self) -> None:
         """No connection has been seen, no flow decided."""
@@ -61,7 +62,7 @@ def onehop(name: str, *, local: bool) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def _host(namespace: Namespace, view: Topology, id: str) -> Iterator[Datapath]:
+def _host(namespace: Namespace, view: Topology, id: str) -> Iterator[PinnedDatapath]:
     with contextlib.ExitStack() as stack:
         pins = File(stack.enter_context(tempfile.TemporaryDirectory(prefix="onehop-bench-"))) / "bpf"
         mount_bpffs(pins)
@@ -72,9 +73,9 @@ def _host(namespace: Namespace, view: Topology, id: str) -> Iterator[Datapath]:
         yield datapath
 
 
-def _start(view: Topology, id: str, pins: File) -> Datapath:
+def _start(view: Topology, id: str, pins: File) -> PinnedDatapath:
     inject = devices.inject_device()
-    datapath = Datapath.open(pins, {"inject_ifindex": inject})
+    datapath = PinnedDatapath.open(pins, {"inject_ifindex": inject})
     attachments = Attachments(pins)
     attachments.put(inject, Direction.EGRESS, datapath.programs["inject"])
     devices.vxlan_device(4789)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from onehop.agent.apply import Applier
-from onehop.agent.extents import REST
-from onehop.agent.programs import Datapath
 from onehop.compiler.desired import Desired
 from onehop.compiler.difference import Difference
 from onehop.datapath import pins
+from onehop.datapath.extents import REST
+from onehop.datapath.pinned import PinnedDatapath
 from onehop.datapath.structs import FdbKey, Hop, Host, Router, Rule
 from onehop.datapath.words import MatchField, RouterFlag, RuleAction
 
@@ -28,9 +28,9 @@ def bpffs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def datapath(bpffs: Path) -> Iterator[Datapath]:
+def datapath(bpffs: Path) -> Iterator[PinnedDatapath]:
     """Small tables, left empty at the end."""
-    opened = Datapath.open(bpffs, {}, SIZES)
+    opened = PinnedDatapath.open(bpffs, {}, SIZES)
     yield opened
     Applier(opened.maps).reconcile(Desired())
     opened.close()
@@ -77,19 +77,19 @@ def held(applier: Applier, wanted: Desired) -> bool:
     )
 
 
-def test_tables_hold_what_was_wanted(datapath: Datapath) -> None:
+def test_tables_hold_what_was_wanted(datapath: PinnedDatapath) -> None:
     applier = Applier(datapath.maps)
     applier.reconcile(WANTED)
     assert held(applier, WANTED)
     assert held(Applier(datapath.maps), WANTED)
 
 
-def test_what_is_as_it_should_be_is_not_written_again(datapath: Datapath) -> None:
+def test_what_is_as_it_should_be_is_not_written_again(datapath: PinnedDatapath) -> None:
     Applier(datapath.maps).reconcile(WANTED)
     assert not Applier(datapath.maps).reconcile(WANTED)
 
 
-def test_a_change_raises_the_epochs_of_its_zones_and_of_no_others(datapath: Datapath) -> None:
+def test_a_change_raises_the_epochs_of_its_zones_and_of_no_others(datapath: PinnedDatapath) -> None:
     applier, epochs = Applier(datapath.maps), datapath.maps["epochs"]
     before = [epochs.lookup(zone) for zone in range(4)]
     applier.apply(Difference(puts={"fdb": {mac(1): 5}}, zones=frozenset({2})))
@@ -97,7 +97,7 @@ def test_a_change_raises_the_epochs_of_its_zones_and_of_no_others(datapath: Data
     assert [zone for zone in range(4) if before[zone] != after[zone]] == [2]
 
 
-def test_what_finds_no_room_waits_for_it_and_stops_nothing_else(datapath: Datapath) -> None:
+def test_what_finds_no_room_waits_for_it_and_stops_nothing_else(datapath: PinnedDatapath) -> None:
     applier = Applier(datapath.maps)
     many = {mac(n): n for n in range(1, SIZES["fdb"] + 11)}
     applier.apply(Difference(puts={"fdb": many, "routers": {3: Router(zone=2)}}))
@@ -109,7 +109,7 @@ def test_what_finds_no_room_waits_for_it_and_stops_nothing_else(datapath: Datapa
     assert applier.actual().tables["fdb"] == {key: n for key, n in many.items() if key not in gone}
 
 
-def test_lists_are_replaced_for_ever_in_an_array_that_holds_few(datapath: Datapath) -> None:
+def test_lists_are_replaced_for_ever_in_an_array_that_holds_few(datapath: PinnedDatapath) -> None:
     applier = Applier(datapath.maps, Clock())
     for turn in range(100):
         wanted = {1: rules(*range(20)), 2: rules(turn, turn + 1)}
@@ -118,7 +118,7 @@ def test_lists_are_replaced_for_ever_in_an_array_that_holds_few(datapath: Datapa
         assert applier.actual().lists["rule_lists"] == wanted
 
 
-def test_a_list_without_room_leaves_the_old_one_standing(datapath: Datapath) -> None:
+def test_a_list_without_room_leaves_the_old_one_standing(datapath: PinnedDatapath) -> None:
     applier = Applier(datapath.maps, Clock())
     applier.apply(Difference(puts={"rule_lists": {1: rules(*range(40))}}))
     applier.apply(Difference(puts={"rule_lists": {1: rules(*range(50))}}))
@@ -129,25 +129,27 @@ def test_a_list_without_room_leaves_the_old_one_standing(datapath: Datapath) -> 
 # --- adoption ---------------------------------------------------------------------------------------------
 
 
-def ids(opened: Datapath) -> dict[str, int]:
+def ids(opened: PinnedDatapath) -> dict[str, int]:
     return {name: one.info.id for name, one in opened.maps.items()}
 
 
-def programs(opened: Datapath) -> dict[str, int]:
+def programs(opened: PinnedDatapath) -> dict[str, int]:
     return {name: one.id for name, one in opened.programs.items()}
 
 
-def test_the_next_agent_goes_on_with_the_same_maps_and_programs(bpffs: Path, datapath: Datapath) -> None:
-    following = Datapath.open(bpffs, {}, SIZES)
+def test_the_next_agent_goes_on_with_the_same_maps_and_programs(
+    bpffs: Path, datapath: PinnedDatapath
+) -> None:
+    following = PinnedDatapath.open(bpffs, {}, SIZES)
     assert following.adopted
     assert (ids(following), programs(following)) == (ids(datapath), programs(datapath))
     following.close()
 
 
 def test_another_configuration_is_other_programs_over_the_same_tables(
-    bpffs: Path, datapath: Datapath
+    bpffs: Path, datapath: PinnedDatapath
 ) -> None:
-    following = Datapath.open(bpffs, {"udp_port": 4790}, SIZES)
+    following = PinnedDatapath.open(bpffs, {"udp_port": 4790}, SIZES)
     assert ids(following) == ids(datapath)
     assert not set(programs(following).values()) & set(programs(datapath).values())
     following.remove_others()
@@ -158,14 +160,14 @@ def test_another_configuration_is_other_programs_over_the_same_tables(
     following.close()
 
 
-def test_tables_of_another_size_begin_empty(bpffs: Path, datapath: Datapath) -> None:
+def test_tables_of_another_size_begin_empty(bpffs: Path, datapath: PinnedDatapath) -> None:
     Applier(datapath.maps).reconcile(WANTED)
-    following = Datapath.open(bpffs, {}, {**SIZES, "fdb": 65})
+    following = PinnedDatapath.open(bpffs, {}, {**SIZES, "fdb": 65})
     try:
         assert not following.adopted
         assert held(Applier(following.maps), Desired())
     finally:
         following.close()
-        datapath_again = Datapath.open(bpffs, {}, SIZES)
+        datapath_again = PinnedDatapath.open(bpffs, {}, SIZES)
         datapath_again.remove_others()
         datapath_again.close()

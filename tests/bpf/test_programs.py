@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from onehop.datapath.libbpf import MapFull
-from onehop.datapath.programs import ListTable
+from onehop.datapath.lists import ListTable
 from onehop.datapath.structs import Rule, Span
 from onehop.datapath.testrun import SkBuff, run_program
 from onehop.datapath.traffic import Hint
@@ -25,7 +25,7 @@ def rules(*ids: int) -> list[Rule]:
 @pytest.fixture
 def lists(world: World) -> ListTable:
     world.clear()
-    return world.datapath.lists["rule_lists"]
+    return world.lists["rule_lists"]
 
 
 def ids(lists: ListTable, id: int) -> list[int]:
@@ -63,7 +63,6 @@ def test_whoever_takes_over_knows_what_is_taken(lists: ListTable) -> None:
         lists.put(id, rules(id, id))
     lists.remove(2)
     taken = ListTable(lists.spans, lists.elements)
-    taken.adopt()
     taken.put(9, rules(8, 8, 8))
     assert [ids(taken, id) for id in (1, 3, 9)] == [[1, 1], [3, 3], [8, 8, 8]]
 

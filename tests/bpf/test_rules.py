@@ -141,7 +141,7 @@ def test_a_rule_that_logs_tells_the_agent(guarded: World) -> None:
     logs = rule(RuleAction.DROP, flags=RuleFlag.LOG, id=77, acl=5)
     guarded.put_acl(PLACE, ACL, [logs])
     told: list[Event] = []
-    with Ring(guarded.datapath.loaded.maps["events"]) as ring:
+    with Ring(guarded.datapath.maps["events"]) as ring:
         ring.consume(lambda _: None, 10_000)
         guarded.send(A, frame(A, B, UDP))
         ring.consume(lambda record: told.append(Event.decode(record[: codec(Event).size])))

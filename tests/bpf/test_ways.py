@@ -191,7 +191,7 @@ def test_an_ipv6_default_route_holds_no_ipv4_address(world: World) -> None:
 
 
 def test_the_longest_source_decides_within_a_destination(world: World) -> None:
-    groups = world.datapath.lists["hop_groups"]
+    groups = world.lists["hop_groups"]
     groups.put(50, [Hop(ip6(v4(C)), EDGE_DB, 1)])
     groups.put(51, [Hop(ip6(v4(D)), EDGE_DB, 1)])
     world.put("routes", prefix_key(EDGE, "10.50.0.0/16"), Route(RouteAction.FORWARD, sources=9))
@@ -203,7 +203,7 @@ def test_the_longest_source_decides_within_a_destination(world: World) -> None:
 
 def test_several_next_hops_are_chosen_as_the_specification_does(world: World) -> None:
     hops = [Hop(ip6(v4(C)), EDGE_DB, 1), Hop(ip6(v4(D)), EDGE_DB, 4)]
-    world.datapath.lists["hop_groups"].put(50, hops)
+    world.lists["hop_groups"].put(50, hops)
     world.put("routes", prefix_key(EDGE, "10.50.0.0/16"), Route(RouteAction.FORWARD, hops=50))
     for port in range(4000, 4032):
         sent = replace(

@@ -10,6 +10,7 @@ MACs are 02:00:00:00:00:<port>; machines have .<port> on their network, the rout
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import struct
 import time
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from typing import Any
 
 import msgspec
 
+from onehop.datapath.extents import REST
 from onehop.datapath.layouts import ip6
+from onehop.datapath.lists import lists_of
 from onehop.datapath.programs import Datapath
 from onehop.datapath.structs import (
     FdbKey,
@@ -39,7 +42,7 @@ from onehop.datapath.structs import (
     Rule,
     SourceKey,
 )
-from onehop.datapath.tables import OF_IPV6, SOURCE_BITS, THIS_HOST
+from onehop.datapath.tables import OF_IPV6, SOURCE_BITS, TABLES, THIS_HOST
 from onehop.datapath.testrun import SkBuff, run_program
 from onehop.datapath.traffic import Verdict
 from onehop.datapath.words import (
@@ -169,7 +172,8 @@ class World:
     ) -> None:
         self.datapath, self.interfaces = datapath, interfaces
         self.underlay = underlay or Underlay()
-        self.tables = datapath.tables
+        self.tables = {one.name: datapath.maps[one.name] for one in TABLES}
+        self.lists = lists_of(datapath.maps, itertools.count(0, REST).__next__)
         self.ports: dict[int, Port] = {}
 
     def clear(self) -> None:
@@ -177,7 +181,7 @@ class World:
         for table in self.tables.values():
             if table.info.kind not in (Kind.ARRAY, Kind.PERCPU_ARRAY):
                 table.clear()
-        for one in self.datapath.lists.values():
+        for one in self.lists.values():
             for id in list(one.ids()):
                 one.remove(id)
 
@@ -201,7 +205,7 @@ class World:
         self.tables[table].update(key, value)
 
     def put_list(self, id: int, rules: Sequence[Rule]) -> None:
-        self.datapath.lists["rule_lists"].put(id, rules)
+        self.lists["rule_lists"].put(id, rules)
 
     def put_acl(self, place: int, acl: int, rules: Sequence[Rule], *, stateful: bool = False) -> None:
         """The list of a place with one ACL in it."""
@@ -274,7 +278,7 @@ class World:
                 key = NeighbourKey(network, ip6(address))
                 self.put("neighbours", key, Neighbour(own, NeighbourFlag.ROUTER, port))
             group = interface
-            self.datapath.lists["hop_groups"].put(group, [Hop(bytes(16), interface, 1)])
+            self.lists["hop_groups"].put(group, [Hop(bytes(16), interface, 1)])
             last = 1 if network == WEB else 2
             for cidr in (f"10.0.{last}.0/24", f"fd00:{last}::/64"):
                 route = Route(RouteAction.FORWARD, RouteFlag.CONNECTED, hops=group)

@@ -9,16 +9,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from onehop.agent.extents import Extents
 from onehop.compiler.desired import LIST_NAMES, TABLE_NAMES, Desired
 from onehop.compiler.difference import Difference, Put, Remove
 from onehop.datapath.libbpf import MapFull
+from onehop.datapath.lists import Clock, lists_of
 from onehop.datapath.maps import Kind, Map
-from onehop.datapath.structs import Span
-from onehop.datapath.tables import LISTS, List, table, value_codec
+from onehop.datapath.tables import table, value_codec
 
 __all__ = ["Applier"]
 
@@ -27,13 +26,12 @@ EPOCH_STEP = 256
 _EPOCHS = 1 << 32
 
 Maps = Mapping[str, Map[Any, Any]]
-Clock = Callable[[], float]
 
 
 class Applier:
     def __init__(self, maps: Maps, clock: Clock = time.monotonic) -> None:
         self._maps = maps
-        self._lists = {one.name: _Lists(one, maps, clock) for one in LISTS}
+        self._lists = lists_of(maps, clock)
         self._empty = {
             name: value_codec(table(name)).decode(bytes(value_codec(table(name)).size))
             for name in TABLE_NAMES
@@ -95,19 +93,41 @@ class Applier:
         if owed:
             for key in entries:
                 owed.pop(key, None)
-        if name in self._lists:
-            unplaced = self._lists[name].put(entries)
-        else:
-            unplaced = _write(self._maps[name], entries)
+        write = self._place if name in self._lists else self._write
+        unplaced = write(name, entries)
         if unplaced:
             self._owed.setdefault(name, {}).update(unplaced)
+
+    def _write(self, name: str, entries: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Write entries; those that found no room."""
+        remaining, unplaced = list(entries.items()), {}
+        while remaining:
+            try:
+                self._maps[name].update_many(remaining)
+                break
+            except MapFull as full:
+                key, value = remaining[full.done]
+                unplaced[key] = value
+                remaining = remaining[full.done + 1 :]
+        return unplaced
+
+    def _place(self, name: str, entries: Mapping[int, Any]) -> dict[int, Any]:
+        """Write lists; those that found no room, which stay as they were."""
+        unplaced = {}
+        for id, elements in entries.items():
+            try:
+                self._lists[name].put(id, elements)
+            except MapFull:
+                unplaced[id] = elements
+        return unplaced
 
     def _remove(self, name: str, keys: Iterable[Any]) -> None:
         owed = self._owed.get(name, {})
         for key in keys:
             owed.pop(key, None)
         if name in self._lists:
-            self._lists[name].remove(keys)
+            for key in keys:
+                self._lists[name].remove(key)
         elif name in self._empty:
             self._maps[name].update_many((key, self._empty[name]) for key in keys)
         else:
@@ -121,61 +141,3 @@ class Applier:
 
 def _absent(wanted: Mapping[Any, Any], there: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in wanted.items() if key not in there}
-
-
-def _write(into: Map[Any, Any], entries: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Write entries; those that found no room."""
-    remaining, unplaced = list(entries.items()), {}
-    while remaining:
-        try:
-            into.update_many(remaining)
-            break
-        except MapFull as full:
-            key, value = remaining[full.done]
-            unplaced[key] = value
-            remaining = remaining[full.done + 1 :]
-    return unplaced
-
-
-class _Lists:
-    """The lists of one array."""
-
-    def __init__(self, declared: List, maps: Maps, clock: Clock) -> None:
-        self._spans, self._elements = maps[declared.spans], maps[declared.elements]
-        self._clock = clock
-        found = {id: (span.base, span.count) for id, span in self._spans.items() if span.count}
-        size = self._elements.info.max_entries
-        try:
-            self._extents, self._placed = Extents(size, found.values()), found
-        except ValueError:  # what a stranger wrote there: every list will be placed anew
-            self._extents, self._placed = Extents(size), {}
-
-    def contents(self) -> dict[int, tuple[Any, ...]]:
-        if not self._placed:
-            return {}
-        elements = [element for _, element in self._elements.items()]
-        return {id: tuple(elements[base : base + count]) for id, (base, count) in self._placed.items()}
-
-    def put(self, entries: Mapping[int, tuple[Any, ...]]) -> dict[int, tuple[Any, ...]]:
-        """Write lists, in order; those that found no room, which stay as they were."""
-        unplaced = {}
-        for id, elements in entries.items():
-            base = self._extents.take(len(elements), self._clock()) if elements else 0
-            if base is None:
-                unplaced[id] = elements
-                continue
-            self._elements.update_many((base + i, element) for i, element in enumerate(elements))
-            self._switch(id, base, len(elements))
-        return unplaced
-
-    def remove(self, ids: Iterable[int]) -> None:
-        for id in ids:
-            self._switch(id, 0, 0)
-
-    def _switch(self, id: int, base: int, count: int) -> None:
-        self._spans.update(id, Span(base=base, count=count))
-        before = self._placed.pop(id, None)
-        if before is not None:
-            self._extents.give(*before, self._clock())
-        if count:
-            self._placed[id] = (base, count)

@@ -21,12 +21,12 @@ import structlog
 
 from onehop import __version__
 from onehop.agent import devices
+from onehop.agent.attachments import Attachments
 from onehop.agent.feed_link import Controllers
 from onehop.agent.follow import Batch, Follower
 from onehop.agent.host import Host, Surroundings
 from onehop.agent.join import Credential
 from onehop.agent.kept import Kept
-from onehop.agent.programs import Attachments, Datapath
 from onehop.agent.settings import Refused, Settings
 from onehop.agent.slowpath.events import SlowPath
 from onehop.agent.state import load_numbers, save_numbers
@@ -35,6 +35,7 @@ from onehop.datapath.build import object_path
 from onehop.datapath.features import Features
 from onehop.datapath.libbpf import BpfError
 from onehop.datapath.object import Config, load_object
+from onehop.datapath.pinned import PinnedDatapath
 from onehop.datapath.pins import mount_bpffs
 from onehop.feed.messages import PortReport
 from onehop.linux.links import NetlinkError
@@ -77,7 +78,7 @@ class Agent:
         mount_bpffs(settings.bpffs)
         self._udp_port = _udp_port(self.follower.topology, self._credential.host)
         self._inject = devices.inject_device()
-        self._datapath = Datapath.open(settings.bpffs, self._config())
+        self._datapath = PinnedDatapath.open(settings.bpffs, self._config())
         self._attachments = Attachments(settings.bpffs)
         self._attachments.put(self._inject, Direction.EGRESS, self._datapath.programs["inject"])
         self._hold_port()

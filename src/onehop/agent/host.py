@@ -16,14 +16,15 @@ from typing import Any
 import structlog
 
 from onehop.agent.apply import Applier
+from onehop.agent.attachments import Attachments, Place
 from onehop.agent.ports import Presence, local_ports, report
-from onehop.agent.programs import Attachments, Datapath, Place
 from onehop.compiler.compile import Compiler, Local
 from onehop.compiler.difference import Difference
 from onehop.compiler.facts import Interface
 from onehop.compiler.ids import Assignment
 from onehop.datapath.attach import Direction
 from onehop.datapath.libbpf import BpfError
+from onehop.datapath.pinned import PinnedDatapath
 from onehop.datapath.structs import InterfaceKey
 from onehop.feed.messages import PortReport
 from onehop.linux.monitor import Link
@@ -70,7 +71,7 @@ class Host:
         self,
         id: str,
         view: View,
-        datapath: Datapath,
+        datapath: PinnedDatapath,
         attachments: Attachments,
         numbers: Assignment | None,
         keep: Callable[[Assignment], None],

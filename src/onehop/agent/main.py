@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import structlog
 import uvloop
 
+from onehop import logs
 from onehop.agent.settings import Refused, Settings
 
 STATE, BPFFS = "/var/lib/onehop-agent", "/sys/fs/bpf/onehop"
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = settings_of(arguments)
-        _log(arguments.log_format, arguments.log_level)
+        logs.set_up(arguments)
         return _run(settings)
     except (Refused, OSError, ImportError) as error:
         print(f"onehop agent: {error}", file=sys.stderr)
@@ -116,31 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where programs and tables are pinned; a BPF filesystem is mounted there if it is not on one "
         "(default: %(default)s)",
     )
-    option("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
-    option("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    logs.add_options(parser)
     return parser
-
-
-def _log(format: str, level: str) -> None:
-    """Logs go to the standard error."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

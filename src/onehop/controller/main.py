@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import structlog
 import uvloop
 
+from onehop import logs
 from onehop.controller import keeping
 from onehop.controller.server import Settings, serve
 from onehop.store import StoreError
@@ -28,7 +27,7 @@ class Refused(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    _log(arguments.log_format, arguments.log_level)
+    logs.set_up(arguments)
     try:
         if arguments.command is not None:
             keeping.run(arguments, _store(arguments))
@@ -125,32 +124,9 @@ def parser() -> argparse.ArgumentParser:
     option("--tls-cert", type=Path, help="a certificate (chain) of yours, as PEM")
     option("--tls-key", type=Path, help="its key, as PEM")
     option("--insecure-http", action="store_true", help="no TLS; on loopback only")
-    option("--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)")
-    option("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    logs.add_options(made)
     keeping.add_commands(made)
     return made
-
-
-def _log(format: str, level: str) -> None:
-    """Logs go to the standard error, ours and those of what we use."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class KernelHost:
             index = floor.tap(f"i{number}").ifindex  # what goes out there is redirected by `inject`
             self._datapath = load(config=_config(index), sizes=SIZES)
             self._inject = attach(self._datapath.programs["inject"], index, Direction.EGRESS)
-        self._ring = Ring(self._datapath.loaded.maps["events"])
+        self._ring = Ring(self._datapath.maps["events"])
         self.tables = Tables(self._datapath)
         self._verdicts = self.tables.maps["verdicts"]
         self._blank = tuple(_EMPTY for _ in self._verdicts.lookup(0))

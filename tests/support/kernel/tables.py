@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,9 @@ import msgspec
 
 from onehop.compiler.desired import Desired
 from onehop.compiler.difference import Difference, Put, Remove
+from onehop.datapath.extents import REST
 from onehop.datapath.layouts import Codec, Layout
+from onehop.datapath.lists import lists_of
 from onehop.datapath.programs import Datapath
 from onehop.datapath.structs import LearnedMac, LearnedNeighbour, NeighbourKey
 from onehop.datapath.tables import table, value_codec
@@ -53,8 +56,8 @@ class Tables:
     """What a host's programs read and write. `actual` is what has been written of what is compiled."""
 
     def __init__(self, datapath: Datapath) -> None:
-        self._datapath = datapath
-        self.maps = datapath.tables
+        self.maps = datapath.maps
+        self._lists = lists_of(self.maps, itertools.count(0, REST).__next__)
         self.actual = Desired({}, {}, {})
         self._zeros = {name: _zeros(value_codec(table(name))) for name in ("routers", "hosts")}
 
@@ -76,9 +79,9 @@ class Tables:
 
     def _put(self, step: Put) -> None:
         contents = self._contents(step.table)
-        if step.table in self._datapath.lists:
+        if step.table in self._lists:
             for id, elements in step.entries.items():
-                self._datapath.lists[step.table].put(id, elements)
+                self._lists[step.table].put(id, elements)
         else:
             self.maps[step.table].update_many(step.entries.items())
         contents.update(step.entries)
@@ -87,15 +90,15 @@ class Tables:
         contents = self._contents(step.table)
         for key in step.keys:
             contents.pop(key, None)
-            if step.table in self._datapath.lists:
-                self._datapath.lists[step.table].remove(key)
+            if step.table in self._lists:
+                self._lists[step.table].remove(key)
             elif step.table in self._zeros:
                 self.maps[step.table].update(key, self._zeros[step.table])
-        if step.table not in self._datapath.lists and step.table not in self._zeros:
+        if step.table not in self._lists and step.table not in self._zeros:
             self.maps[step.table].delete_many(step.keys)
 
     def _contents(self, name: str) -> dict[Any, Any]:
-        of = self.actual.lists if name in self._datapath.lists else self.actual.tables
+        of = self.actual.lists if name in self._lists else self.actual.tables
         return of.setdefault(name, {})  # type: ignore[attr-defined,no-any-return]
 
     def bump(self, *zones: int) -> None:

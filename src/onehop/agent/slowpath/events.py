@@ -14,11 +14,11 @@ import structlog
 
 from onehop.agent.follow import Follower
 from onehop.agent.host import Host
-from onehop.agent.programs import Datapath
 from onehop.agent.slowpath.frames import text
 from onehop.agent.slowpath.inject import Injector
 from onehop.agent.slowpath.neighbours import PAUSE, Neighbours, coarse_now
 from onehop.datapath.layouts import codec, ip6
+from onehop.datapath.programs import Datapath
 from onehop.datapath.ringbuf import Ring
 from onehop.datapath.structs import FdbKey, LearnedMac
 from onehop.datapath.tables import EVENTS

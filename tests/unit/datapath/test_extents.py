@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onehop.agent.extents import REST, Extents
+from onehop.datapath.extents import REST, Extents
 
 
 def test_what_is_given_back_rests_before_it_is_taken_again() -> None:
