@@ -48,10 +48,10 @@ def remains(name: str) -> list[str]:
     return found + [str(FOLDER / name)] * (FOLDER / name).exists()
 
 
-def example(name: str, folder: Path) -> Path:
-    """The example lab under another name."""
-    shutil.copy(EXAMPLES / "shop.yaml", folder)
-    spec = yaml.safe_load((EXAMPLES / "lab.yaml").read_text())
+def example(name: str, folder: Path, lab: str) -> Path:
+    """An example lab under another name."""
+    spec = yaml.safe_load((EXAMPLES / lab).read_text())
+    shutil.copy(EXAMPLES / spec["topology"], folder)
     path = folder / "lab.yaml"
     path.write_text(yaml.safe_dump({**spec, "name": name}))
     return path
@@ -63,11 +63,15 @@ def onehop(*argv: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "moment",
-    ["laying", "starting controller", "starting host h2", "applying", "starting machine web-2", "waiting"],
+    ("moment", "lab"),
+    [
+        *((moment, "lab.yaml") for moment in ("laying", "starting controller", "starting host h2")),
+        *((moment, "lab.yaml") for moment in ("applying", "starting machine web-2", "waiting")),
+        ("building the world outside", "lab-nat.yaml"),
+    ],
 )
-def test_a_start_that_is_killed_can_be_taken_down(moment: str, name: str, tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "onehop.lab.main", "up", str(example(name, tmp_path))]
+def test_a_start_that_is_killed_can_be_taken_down(moment: str, lab: str, name: str, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "onehop.lab.main", "up", str(example(name, tmp_path, lab))]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as starting:
         assert starting.stderr is not None
         while moment not in (line := starting.stderr.readline()):

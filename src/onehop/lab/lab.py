@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from onehop.client import Client, ClientError
-from onehop.lab import machines, programs
+from onehop.lab import machines, outside, power, programs
 from onehop.lab.fabric import Fabric
 from onehop.lab.ledger import Ledger, names
-from onehop.lab.spec import LabError, Spec, Underlay, Vm, read
+from onehop.lab.spec import ISP, LabError, Spec, Underlay, Vm, read
 from onehop.lab.teardown import down
 from onehop.linux.namespaces import Namespace
 
@@ -79,6 +79,10 @@ class Lab:
             programs.start_controller(self.fabric, self.spec, number)
         with self.client() as api:
             self._make_hosts(api, say)
+        if self.spec.uplinks:
+            say("building the world outside")
+            outside.build(self.fabric, self.spec)
+            self._apply(outside.document(self.spec))
         if self.spec.topology:
             say("applying the topology")
             self._apply(self.spec.topology)
@@ -113,6 +117,8 @@ class Lab:
         with self.client() as api:
             for host in self.spec.hosts:
                 self._wait_for_host(api, host)
+            for uplink in self.spec.uplinks:
+                self._wait_for_port(api, f"{outside.PROJECT}:{outside.ROUTER}/{uplink.name}", uplink.host)
             for name in self.vms:
                 self.wait_for_vm(api, name)
 
@@ -121,9 +127,11 @@ class Lab:
 
     def wait_for_vm(self, api: Client, name: str) -> None:
         """Wait until a machine's port forwards."""
-        vm = self.vms[name]
-        what = f"the port of {name} forwards on {vm['host']}"
-        self._wait_for(what, lambda: machines.is_active(api, vm["port"]), vm["host"])
+        self._wait_for_port(api, self.vms[name]["port"], self.vms[name]["host"], name)
+
+    def _wait_for_port(self, api: Client, port: str, host: str, name: str = "") -> None:
+        what = f"the port of {name or port} forwards on {host}"
+        self._wait_for(what, lambda: machines.is_active(api, port), host)
 
     def _wait_for(self, what: str, holds: Callable[[], bool], host: str) -> None:
         program = f"agent-{host}"
@@ -146,12 +154,14 @@ class Lab:
 
     def place(self, name: str) -> Namespace:
         """The namespace of a machine, host or controller."""
-        if name in self.vms:
+        if name in self.vms or name in self.spec.outside.machines:
             return self.fabric.machine(name)
         node = self.fabric.node(name)
         if node.name in self.fabric.ledger.namespaces:
             return node
-        here = [*self.vms, *self.spec.hosts, *self.fabric.ledger.facts.get("doors", {}), "wire"]
+        beyond = [*self.spec.outside.machines, ISP] if self.spec.uplinks else []
+        doors = self.fabric.ledger.facts.get("doors", {})
+        here = [*self.vms, *self.spec.hosts, *beyond, *doors, "wire"]
         raise LabError(f"there is no {name!r} in lab {self.spec.name}; there are {', '.join(here)}")
 
     def command(self, where: str, argv: Sequence[str]) -> list[str]:
@@ -185,7 +195,7 @@ class Lab:
     # --- changes ------------------------------------------------------------------------------------------
 
     def add_vm(self, vm: Vm) -> None:
-        if vm.name in self.vms:
+        if vm.name in self.vms or vm.name in self.spec.outside.machines:
             raise LabError(f"there is a machine {vm.name!r} already")
         with self.client(self.project) as api:
             machines.plug(self.fabric, api, vm)
@@ -224,6 +234,17 @@ class Lab:
         else:
             raise LabError(f"{name!r} is no program that can be started again")
 
+    def stop_host(self, host: str) -> None:
+        """Take a host's power away; the router outside takes its routes by it away."""
+        power.stop(self.fabric, self.spec, host)
+
+    def start_host(self, host: str) -> None:
+        power.start(self.fabric, self.spec, host)
+
+    def announce(self, uplink: str, on: bool = True) -> None:
+        """Give the router outside its routes by an uplink, or take them away."""
+        outside.set_announced(self.fabric, self.spec, [uplink], on)
+
     def down(self, say: Say) -> None:
         down(self.fabric.ledger, say)
 
@@ -238,9 +259,23 @@ class Lab:
                 for name, port in self.fabric.ledger.facts.get("doors", {}).items()
             },
             "hosts": {host: self.spec.host_address(host) for host in self.spec.hosts},
+            "uplinks": self._uplinks(),
+            "outside": {name: self.spec.outside.addresses(name) for name in self.spec.outside.machines},
             "programs": {p.name: {"pid": p.pid, "running": p.is_running} for p in processes},
             "vms": {name: {**vm, "status": self._port_status(vm["port"])} for name, vm in self.vms.items()},
             "folder": str(self.fabric.ledger.folder),
+        }
+
+    def _uplinks(self) -> Json:
+        announced = outside.announced(self.fabric, self.spec)
+        return {
+            uplink.name: {
+                "host": uplink.host,
+                "interface": uplink.interface,
+                "addresses": uplink.here,
+                "announced": uplink in announced,
+            }
+            for uplink in self.spec.uplinks
         }
 
     def _port_status(self, port: str) -> Json | None:
@@ -261,4 +296,8 @@ def _spec(ledger: Ledger) -> Spec:
     vms = {vm["name"]: {"port": vm["port"], "host": vm["host"]} for vm in facts["vms"]}
     data = {key: facts[key] for key in ("name", "controllers", "topology")}
     underlay = asdict(Underlay(**facts["underlay"]))
-    return read({**data, "hosts": list(facts["hosts"]), "store": store, "underlay": underlay, "vms": vms})
+    uplinks = {uplink["name"]: uplink["host"] for uplink in facts.get("uplinks", ())}
+    beyond = {"outside": facts["outside"], "uplinks": uplinks} if uplinks else {}
+    return read(
+        {**data, "hosts": list(facts["hosts"]), "store": store, "underlay": underlay, "vms": vms, **beyond}
+    )

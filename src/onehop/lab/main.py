@@ -79,6 +79,11 @@ def _status(arguments: Arguments) -> int:
         print(f"  controller {name:<16} {url}")
     for name, address in status["hosts"].items():
         print(f"  host       {name:<16} {address}")
+    for name, uplink in status["uplinks"].items():
+        state = "announced" if uplink["announced"] else "withdrawn"
+        print(f"  uplink     {name:<16} on {uplink['host']}, {state}: {', '.join(uplink['addresses'])}")
+    for name, addresses in status["outside"].items():
+        print(f"  outside    {name:<16} {', '.join(addresses)}")
     for name, program in status["programs"].items():
         print(
             f"  program    {name:<16} {'running' if program['running'] else 'ENDED'} (pid {program['pid']})"
@@ -115,6 +120,26 @@ def _run(argv: list[str]) -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 status = process.wait()
                 return status if status >= 0 else 128 - status
+
+
+def _host_stop(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).stop_host(arguments.host)
+    return 0
+
+
+def _host_start(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).start_host(arguments.host)
+    return 0
+
+
+def _uplink_withdraw(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).announce(arguments.uplink, False)
+    return 0
+
+
+def _uplink_announce(arguments: Arguments) -> int:
+    Lab.open(arguments.lab).announce(arguments.uplink)
+    return 0
 
 
 def _vm_add(arguments: Arguments) -> int:
@@ -167,6 +192,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("program")
     one = commands.add_parser("vm", help="Add, move or remove machines.")
     _vm_commands(one.add_subparsers(required=True, metavar="COMMAND"))
+    one = commands.add_parser("host", help="Take a host's power away, and give it back.")
+    _host_commands(one.add_subparsers(required=True, metavar="COMMAND"))
+    one = commands.add_parser(
+        "uplink", help="Take the outside's routes by an uplink away, and give them back."
+    )
+    _uplink_commands(one.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 
@@ -179,6 +210,18 @@ def _vm_commands(commands: Any) -> None:
     one.add_argument("name")
     one.add_argument("--host", required=True)
     _command(commands, "remove", _vm_remove, "Throw a machine away.").add_argument("name")
+
+
+def _host_commands(commands: Any) -> None:
+    stop = "Take a host's power away: no agent, no programs, no wires; the outside loses its routes by it."
+    _command(commands, "stop", _host_stop, stop).add_argument("host")
+    _command(commands, "start", _host_start, "Give a host its power back.").add_argument("host")
+
+
+def _uplink_commands(commands: Any) -> None:
+    withdraw = "Take the outside's routes by an uplink away, as BGP would; the host goes on."
+    _command(commands, "withdraw", _uplink_withdraw, withdraw).add_argument("uplink")
+    _command(commands, "announce", _uplink_announce, "Give them back.").add_argument("uplink")
 
 
 def _command(commands: Any, name: str, run: Callable[[Arguments], int], help: str) -> argparse.ArgumentParser:

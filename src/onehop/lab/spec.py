@@ -8,6 +8,8 @@
     topology: shop-topology.yaml   # a document as `onehop apply` takes it, or the document itself
     vms:
       web-1: {port: web/web-1, host: h1}
+    outside: {machines: [internet-1]}   # the world beyond the uplinks
+    uplinks: {up-1: h1, up-2: h2}       # each by its host
 
 Everything here is a value: reading a file makes nothing.
 """
@@ -26,6 +28,8 @@ import yaml
 MAX_FILE = 1 << 20
 MAX_HOSTS = 64
 MAX_VMS = 1024
+ISP = "isp"  # the router outside
+MAX_OUTSIDE = 16  # machines, and uplinks
 LAB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -61,6 +65,42 @@ class Underlay:
 
 
 @dataclass(frozen=True, slots=True)
+class Uplink:
+    """A wire from a host to the router outside, and the provider router's port on it."""
+
+    name: str
+    host: str
+    number: int  # the first is 0
+
+    @property
+    def interface(self) -> str:
+        """On the host and, by the same name, on the router outside."""
+        return f"uplink{self.number}"
+
+    @property
+    def here(self) -> tuple[str, str]:
+        """The addresses of the provider router's port."""
+        return f"192.0.2.{4 * self.number + 2}", f"2001:db8:2:{self.number + 1:x}::2"
+
+    @property
+    def there(self) -> tuple[str, str]:
+        """The addresses of the router outside."""
+        return f"192.0.2.{4 * self.number + 1}", f"2001:db8:2:{self.number + 1:x}::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What lies beyond the uplinks: one router, and machines on a network behind it."""
+
+    machines: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ("203.0.113.0/24", "2001:db8:113::/64")  # of the external network
+
+    def addresses(self, machine: str) -> tuple[str, str]:
+        number = 10 + self.machines.index(machine)
+        return f"198.51.100.{number}", f"2001:db8:100::{number}"
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     name: str
     hosts: tuple[str, ...] = ("h1", "h2")
@@ -69,6 +109,8 @@ class Spec:
     underlay: Underlay = Underlay()
     topology: Mapping[str, Any] | None = None
     vms: tuple[Vm, ...] = field(default=())
+    outside: Outside = Outside()
+    uplinks: tuple[Uplink, ...] = ()
 
     def host_address(self, host: str) -> str:
         return self.underlay.address(1 + self.hosts.index(host))
@@ -97,7 +139,7 @@ def read(data: object, *, default_name: str = "lab", folder: Path = Path()) -> S
     """A lab from plain data. Raises LabError, naming the field."""
     if not isinstance(data, Mapping):
         raise LabError("a lab file maps fields such as `hosts` and `vms` to their values")
-    known = {"name", "hosts", "controllers", "store", "underlay", "topology", "vms"}
+    known = {"name", "hosts", "controllers", "store", "underlay", "topology", "vms", "outside", "uplinks"}
     for key in data:
         if key not in known:
             raise LabError(f"{key}: no such field; there are {', '.join(sorted(known))}")
@@ -105,6 +147,8 @@ def read(data: object, *, default_name: str = "lab", folder: Path = Path()) -> S
     if not isinstance(name, str) or not LAB_NAME.fullmatch(name):
         raise LabError(f"name: {name!r} is not 1 to 20 of a-z, 0-9 and '-'")
     hosts = _hosts(data.get("hosts", 2))
+    vms = _vms(data.get("vms") or {}, hosts)
+    uplinks = _uplinks(data.get("uplinks") or {}, hosts)
     return Spec(
         name=name,
         hosts=hosts,
@@ -112,7 +156,9 @@ def read(data: object, *, default_name: str = "lab", folder: Path = Path()) -> S
         etcd=_etcd(data.get("store", "sqlite"), data.get("controllers", 1)),
         underlay=_underlay(data.get("underlay") or {}),
         topology=_topology(data.get("topology"), folder),
-        vms=_vms(data.get("vms") or {}, hosts),
+        vms=vms,
+        outside=_outside(data.get("outside") or {}, uplinks, {*hosts, *(vm.name for vm in vms)}),
+        uplinks=uplinks,
     )
 
 
@@ -188,6 +234,49 @@ def vm(name: object, body: object, hosts: tuple[str, ...]) -> Vm:
     if host not in hosts:
         raise LabError(f"vms.{name}.host: {host!r} is no host of this lab; there are {', '.join(hosts)}")
     return Vm(name, port, host)
+
+
+def _uplinks(data: object, hosts: tuple[str, ...]) -> tuple[Uplink, ...]:
+    if not isinstance(data, Mapping) or len(data) > MAX_OUTSIDE:
+        raise LabError(f"uplinks: maps at most {MAX_OUTSIDE} names to the host of each")
+    for name, host in data.items():
+        if not _is_name(name):
+            raise LabError(f"uplinks: {name!r} is not 1 to 40 of a-z, 0-9 and '-'")
+        if host not in hosts:
+            raise LabError(f"uplinks.{name}: {host!r} is no host of this lab; there are {', '.join(hosts)}")
+    return tuple(Uplink(name, host, number) for number, (name, host) in enumerate(data.items()))
+
+
+def _outside(data: object, uplinks: tuple[Uplink, ...], taken: set[str]) -> Outside:
+    if not isinstance(data, Mapping) or not set(data) <= {"machines", "subnets"}:
+        raise LabError("outside: maps `machines` and `subnets` to their values")
+    if data and not uplinks:
+        raise LabError("outside: nothing leads there; give `uplinks`, each with its host")
+    machines = data.get("machines") or ()
+    if (
+        not isinstance(machines, list | tuple)
+        or len(machines) > MAX_OUTSIDE
+        or not all(map(_is_name, machines))
+    ):
+        raise LabError(f"outside.machines: a list of at most {MAX_OUTSIDE} names")
+    for i, machine in enumerate(machines):
+        if machine in taken or machine in machines[:i]:
+            raise LabError(f"outside.machines: {machine!r} is the name of something else in this lab")
+    if ISP in taken and uplinks:
+        raise LabError(f"{ISP!r} is the name of the router outside; give the host or machine another name")
+    return Outside(tuple(machines), _subnets(data.get("subnets", Outside().subnets)))
+
+
+def _subnets(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= 2:
+        raise LabError("outside.subnets: one prefix, or one of IPv4 and one of IPv6")
+    try:
+        found = [ipaddress.ip_network(text) for text in value if isinstance(text, str)]
+    except ValueError as error:
+        raise LabError(f"outside.subnets: {error}") from None
+    if len({prefix.version for prefix in found}) < len(value):
+        raise LabError("outside.subnets: one prefix, or one of IPv4 and one of IPv6")
+    return tuple(map(str, found))
 
 
 def is_v6(address: str) -> bool:

@@ -89,6 +89,10 @@ class Links:
     def exists(self, name: str) -> bool:
         return bool(self._netlink.link_lookup(ifname=name))
 
+    def names(self) -> list[str]:
+        """All interfaces, in the order of their indexes."""
+        return [str(link.get("ifname")) for link in self._netlink.get_links()]
+
     def index(self, name: str) -> int:
         found = self._netlink.link_lookup(ifname=name)
         if not found:
