@@ -1,4 +1,4 @@
-"""Keeps what was assigned to objects when their document is read again: keys and MACs.
+"""Keeps what was assigned to objects when their document is read again: keys, MACs, blocks of shared ports.
 
 A document that is read anew counts both from the start; a cloud gives each object a value once.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from onehop.model import Network, Port
+from onehop.model import Network, Port, SnatBlock
+from onehop.model.translation import first_blocks, is_valid
 from onehop.model.view import Topology, View
 
 
@@ -27,6 +28,18 @@ def stable(view: Topology, document: Mapping[str, Any], before: View | None) -> 
         if isinstance(obj, Port) and obj.mac not in given:
             changes["mac"] = macs.get(obj.id) or f"02:00:00:01:{free_key >> 8:02x}:{free_key & 255:02x}"
         view.put(msgspec.structs.replace(obj, **changes))
+    return _with_blocks(view, before) if before else view
+
+
+def _with_blocks(view: Topology, before: View) -> Topology:
+    """As controllers do it: a port keeps its blocks while they are of use, and gets those that it lacks."""
+    for block in view.all(SnatBlock):
+        view.remove(block.id)
+    for block in before.all(SnatBlock):
+        if is_valid(view, block):
+            view.put(block)
+    for block in first_blocks(view):
+        view.put(block)
     return view
 
 

@@ -2,7 +2,8 @@
 
 Read in this order: `kinds` (what every object has), `switching`, `routing`, `firewall`, `nat`, `hosts`,
 `identity` (the kinds themselves), `fields` and `formats` (what is declared of each field), `view` (a set of
-objects with its indexes), `relations` (rules that span objects).
+objects with its indexes), `relations` (rules that span objects), `zones` and `translation` (questions that
+several layers ask of a view).
 """
 
 from onehop.model.errors import Invalid, Problem

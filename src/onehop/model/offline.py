@@ -1,6 +1,7 @@
 """Objects made of a document without a controller: for traces on a file, for scenarios, for tests.
 
-The same document always gives the same objects: ids come from paths, everything else is counted up.
+The same document always gives the same objects: ids come from paths, everything else is counted up. Blocks of
+shared ports, which controllers make, are made here as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from onehop.model.identity import Project
 from onehop.model.kinds import KINDS, Kind, Object, Scope, kind_of
 from onehop.model.names import Unresolved, resolve
 from onehop.model.switching import Port, Subnet
+from onehop.model.translation import first_blocks
 from onehop.model.view import Topology, View
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "onehop:document")
@@ -40,6 +42,8 @@ def build(document: Document) -> Topology:
             problems.extend(problem.within(entry.where) for problem in error.problems)
     if problems:
         raise Invalid(problems)
+    for block in first_blocks(view):
+        view.put(block)
     return view
 
 

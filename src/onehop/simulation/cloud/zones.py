@@ -10,7 +10,7 @@ what it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from onehop.model import (
     Acl,
@@ -28,6 +28,7 @@ from onehop.model import (
     Subnet,
 )
 from onehop.model.view import View
+from onehop.model.zones import zone
 
 Zone = str  # the least id of its devices
 Epochs = Mapping[Zone, int]
@@ -43,38 +44,9 @@ class Zones:
     def of(self, device: str) -> Zone:
         """The zone of a network or router."""
         if device not in self._of:
-            members = self._members(device)
+            members = zone(self._view, device)
             self._of.update(dict.fromkeys(members, min(members)))
         return self._of[device]
-
-    def _members(self, device: str) -> set[str]:
-        if is_boundary(self._view, device):
-            return {device}
-        members, waiting = {device}, [device]
-        while waiting:
-            for other in _neighbours(self._view, waiting.pop()):
-                if other not in members and not is_boundary(self._view, other):
-                    members.add(other)
-                    waiting.append(other)
-        return members
-
-
-def is_boundary(view: View, device: str) -> bool:
-    """Whether a device stands between tenants and the world."""
-    found = view.find(device)
-    if isinstance(found, Network):
-        return view.is_external(found)
-    return any(
-        port.kind == "router" and view.link(port.id) is None and view.bindings(port.id)
-        for port in view.ports(device)
-    )
-
-
-def _neighbours(view: View, device: str) -> Iterator[str]:
-    for port in view.ports(device):
-        peer = view.peer(port.id)
-        if peer is not None:
-            yield view.device(peer)
 
 
 def touched(view: View, obj: Object) -> set[str]:
