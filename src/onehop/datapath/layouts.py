@@ -198,6 +198,9 @@ def _ctype(annotation: Any) -> CType:
         declare = f"struct {c_name(annotation)} {{}}"
         return CType(declare, nested.size, align, f"{nested.size}s", nested.encode, nested.decode)
     found = [part for part in getattr(annotation, "__metadata__", ()) if isinstance(part, CType)]
+    bare = getattr(annotation, "__origin__", None)
+    if not found and isinstance(bare, type) and issubclass(bare, Layout):
+        return _ctype(bare)
     if not found:
         raise LayoutError(
             f"{annotation!r} is not a C type: use U8...U64, BE16, BE32, MAC, IP6, octets, array"

@@ -57,6 +57,7 @@ from onehop.datapath.traffic import (
     BudgetKey,
     Counter,
     CounterKey,
+    Ends,
     Event,
     FirstFragment,
     Flow,
@@ -180,6 +181,10 @@ TABLES: tuple[Table, ...] = (
     # more than to write it.
     Table("records", HASH, TupleKey, Record, 262144, L, "Connections that ports of this host opened."),
     Table("hints", HASH, TupleKey, Hint, 262144, L, "Where replies go."),
+    Table("translated", HASH, TupleKey, TupleKey, 262144, L, "From what an owner sends to its record, where "
+          "that is known by another tuple.", NO_PREALLOC),
+    Table("uses", ARRAY, U32, U32, 1, L, "1 at 0 once there has been a record of a connection that is "
+          "translated or inbound: until then nobody looks for one."),
     Table("openers", HASH, U32, U32, 65536, L, "How many records a port has.", NO_PREALLOC),
     Table("fragments", LRU, FragmentKey, FirstFragment, 16384, L, "First fragments that have passed."),
     Table("learned_macs", LRU, FdbKey, LearnedMac, 65536, T, "MACs that the model does not know."),
@@ -213,8 +218,8 @@ LAYOUTS: tuple[type[Layout], ...] = (
     InterfaceKey, Port, Network, Router, Host, SourceKey, FdbKey, LearnedMac, NeighbourKey, Neighbour,
     LearnedNeighbour, RouterAddressKey, PortAddressKey, MemberKey, PrefixKey, Route, Span, Hop, Rule,
     NatDestination, NatForwardKey, NatForward, NatBlockKey, NatSource, NatBindingKey, Block,
-    TupleKey, Record, Hint, FragmentKey, FirstFragment, FlowKey, Flow, BudgetKey, Bucket, CounterKey, Counter,
-    Event, Verdict,
+    TupleKey, Ends, Record, Hint, FragmentKey, FirstFragment, FlowKey, Flow, BudgetKey, Bucket, CounterKey,
+    Counter, Event, Verdict,
 )  # fmt: skip
 ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = (
     Stage, Drop, TunnelFlag,

@@ -37,8 +37,22 @@ class TupleKey(Layout, frozen=True):
     _1: ClassVar = pad(3)
 
 
+class Ends(Layout, frozen=True):
+    """Addresses and ports of a packet, as in a `TupleKey`."""
+
+    src: IP6
+    dst: IP6
+    src_port: BE16
+    dst_port: BE16
+
+
+NO_ENDS = Ends(bytes(16), bytes(16), 0, 0)
+
+
 class Record(Layout, frozen=True):
-    """A connection, at its opener's host. Its key: the opener, and the tuple as the far port receives it."""
+    """A connection, at its owner's host. Its key: the owner, and the tuple of what the owner sends as the
+    other side sees it (away). Of an inbound one, opener and `near` are outside, behind the uplink `far_port`.
+    """
 
     far_port: U32
     near_dst: Annotated[MAC, "of the opener's frames"]
@@ -51,9 +65,11 @@ class Record(Layout, frozen=True):
     flags: Annotated[RecordFlag, enumerated(RecordFlag, U8)]
     mtu: Annotated[U16, "largest IP packet that may come back"]
     zones: Annotated[U16, "how many of `crossed` count"]
-    _1: ClassVar = pad(4)
+    router: Annotated[U32, "whose uplink the far port is; 0 if it is none, or not known any more"]
     used: U64
     crossed: Crossings
+    home: Annotated[Ends, "with TRANSLATED: of what the owner sends, as it sends it"] = NO_ENDS
+    _1: ClassVar = pad(4)
 
 
 class Hint(Layout, frozen=True):
@@ -121,6 +137,8 @@ class Flow(Layout, frozen=True):
     flags: Annotated[U32, "FlowFlag"]
     _1: ClassVar = pad(4)
     made: Annotated[U64, "it holds for FLOW_LIFE, so that records and hints are touched now and then"]
+    new: Annotated[Ends, "with TRANSLATE"] = NO_ENDS
+    _2: ClassVar = pad(4)
 
 
 # --- limits, counters, events -----------------------------------------------------------------------------

@@ -159,14 +159,16 @@ class Life(IntEnum):
 class RecordFlag(IntFlag):
     VERSION6 = 1  # the tuple is of IPv6
     JUDGED = 2  # the reply passes, as of the epochs in `crossed`
+    TRANSLATED = 4  # home is not away: `home` says it, and `translated` leads here from it
+    INBOUND = 8  # opened from an uplink: the owner is the port that it reaches
 
 
 class FlowKind(IntEnum):
     """What a cached flow is to connections, and so what has to be touched now and then."""
 
     FREE = 1  # of no record
-    OWN = 2  # what the opener sends: its record has the flow's own tuple
-    REPLY = 3  # what comes back to the opener: the record has the tuple reversed
+    OWN = 2  # what the owner sends: its record has the flow's own tuple, translated
+    REPLY = 3  # what comes to the owner: the record has the tuple reversed
     HINTED = 4  # what the far port sends back: there is a hint
 
 
@@ -176,6 +178,7 @@ class FlowFlag(IntFlag):
     REWRITE = 4  # new MACs, TTL goes down
     HINT = 8  # from the tunnel with LEARN: the target port keeps a hint
     CLOSING = 16  # its record is closing: a SYN starts afresh
+    TRANSLATE = 32  # with REWRITE: new addresses and ports, too
 
 
 # --- what programs tell -----------------------------------------------------------------------------------
@@ -202,6 +205,7 @@ class EventKind(IntEnum):
     LOG = 7  # the rule `id` matched, and did `action`
     TABLE_FULL = 8  # `port` may open no more connections
     SERVICE = 9  # for an address of a router, and left to the agent
+    NAT_LOW = 10  # `port` will soon have no port left of those that it shares by the rule `id`
 
 
 class Action(IntEnum):

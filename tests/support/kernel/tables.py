@@ -33,6 +33,7 @@ TAUGHT: Mapping[str, str | None] = {
     "learned_neighbours": "seen",
     "flows": "made",
     "budgets": "filled",
+    "translated": None,
     "openers": None,
     "counters": None,
 }
@@ -45,8 +46,8 @@ LIVES = {
 BUDGETS = {1: SimBudget.ICMP_ERROR, 2: SimBudget.ASK, 3: SimBudget.FLOOD, 4: SimBudget.SLOW_PATH}
 # Small tables are quick to empty; their size matters to no packet here.
 SIZES = dict.fromkeys(
-    ("records", "hints", "openers", "fragments", "learned_macs", "learned_neighbours", "flows", "budgets",
-     "counters", "ports", "networks", "fdb", "neighbours", "members", "remotes", "port_addresses",
+    ("records", "hints", "translated", "openers", "fragments", "learned_macs", "learned_neighbours", "flows",
+     "budgets", "counters", "ports", "networks", "fdb", "neighbours", "members", "remotes", "port_addresses",
      "router_addresses", "interfaces", "peers"),
     4096,
 )  # fmt: skip

@@ -61,6 +61,10 @@ class Everything(Layout, frozen=True):
     _1: ClassVar = pad(4)
 
 
+class Noted(Layout, frozen=True):
+    peer: Annotated[Endpoint, "the other end"]
+
+
 class Hole(Layout, frozen=True):
     first: U8
     second: U32
@@ -120,6 +124,11 @@ def test_offsets_are_those_of_c() -> None:
         ("count", 0), ("source", 8), ("address", 28), ("vni", 32), ("members", 36),
         ("mac", 42), ("name", 48), ("verdict", 51), ("hops", 52), ("_1", 92),
     ]  # fmt: skip
+
+
+def test_a_struct_within_may_have_a_note() -> None:
+    (noted,) = fields(Noted)
+    assert (noted.type.declare, noted.note) == ("struct endpoint {}", "the other end")
 
 
 @pytest.mark.parametrize(

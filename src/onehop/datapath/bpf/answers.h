@@ -18,14 +18,6 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-inline_ __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
 inline_ void turn_macs(__u8 *to, const struct walk *w)
 {
 	__builtin_memcpy(to, w->near_macs + 6, 6);

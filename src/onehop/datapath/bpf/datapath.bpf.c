@@ -116,7 +116,7 @@ inline_ int dropped(struct __sk_buff *skb, struct walk *w)
 /* --- out ---------------------------------------------------------------------------------------------- */
 
 /* To w->target here, or on w->host. */
-stage_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_ingress)
+stage_ int put_translated(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_ingress)
 {
 	struct flow flow = {};
 	int result;
@@ -125,6 +125,7 @@ stage_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_
 		return TC_ACT_SHOT;
 	fill_flow(w, &flow);
 	keep_flow(w, &flow, place);
+	flow.flags &= ~FLOW_FLAG_TRANSLATE; /* that is done */
 	if (pull_headers(skb, ETH + 40))
 		return TC_ACT_SHOT;
 	tell_verdict(w, flow.flags & FLOW_FLAG_LOCAL ? ACTION_DELIVERED : ACTION_SENT);
@@ -133,6 +134,13 @@ stage_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_
 	else
 		result = send_to(skb, &flow);
 	return result;
+}
+
+inline_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at_ingress)
+{
+	if (w->translated && translate(skb, w))
+		return TC_ACT_SHOT;
+	return put_translated(skb, w, place, at_ingress);
 }
 
 /* What was sent to a port of this host, as if it had come through a tunnel. */

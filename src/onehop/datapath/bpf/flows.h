@@ -228,6 +228,13 @@ inline_ void fill_flow(struct walk *w, struct flow *f)
 		   (w->out.flags & PORT_FLAG_REDIRECT_PEER ? FLOW_FLAG_REDIRECT_PEER : 0) |
 		   (w->hops || __builtin_memcmp(w->near_macs, w->packet.macs, 12) ? FLOW_FLAG_REWRITE : 0);
 	f->made = now();
+	if (!w->translated)
+		return;
+	f->flags |= FLOW_FLAG_REWRITE | FLOW_FLAG_TRANSLATE;
+	f->new.src = w->packet.src;
+	f->new.dst = w->packet.dst;
+	f->new.src_port = w->packet.src_port;
+	f->new.dst_port = w->packet.dst_port;
 }
 
 inline_ void keep_flow(struct walk *w, const struct flow *f, __u32 place)
@@ -243,6 +250,12 @@ inline_ void keep_flow(struct walk *w, const struct flow *f, __u32 place)
 	key.dst = p->dst;
 	key.src_port = p->src_port;
 	key.dst_port = p->dst_port;
+	if (w->translated) {
+		key.src = w->original.src;
+		key.dst = w->original.dst;
+		key.src_port = w->original.src_port;
+		key.dst_port = w->original.dst_port;
+	}
 	if (is_icmp(p))
 		key.icmp_type = p->icmp_type;
 	bpf_map_update_elem(&flows, &key, f, BPF_ANY);

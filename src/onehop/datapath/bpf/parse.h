@@ -502,6 +502,7 @@ stage_ int parse_quote(struct __sk_buff *skb, struct walk *w)
 		__builtin_memcpy(&q->src_port, first + 4, 2);
 		q->dst_port = q->src_port;
 	}
+	w->quoted_l4 = at;
 	q->port = 1; /* there is one */
 	return 0;
 }

@@ -124,11 +124,15 @@ inline_ int encap6(struct __sk_buff *skb, const struct flow *f, const struct hos
 /* Send a frame to f->host, rewritten on the way. */
 inline_ int send_to(struct __sk_buff *skb, const struct flow *f)
 {
-	void *data = data_of(skb), *end = end_of(skb);
 	__u32 id = f->host, hash = bpf_get_hash_recalc(skb);
 	struct host *host = bpf_map_lookup_elem(&hosts, &id);
+	void *data, *end;
 	__u8 inner[ETH];
 
+	if (f->flags & FLOW_FLAG_TRANSLATE && translate_flow(skb, f))
+		return TC_ACT_SHOT;
+	data = data_of(skb);
+	end = end_of(skb);
 	if (!host || !host->ifindex || data + ETH > end)
 		return TC_ACT_SHOT;
 	__builtin_memcpy(inner, data, ETH);

@@ -92,6 +92,7 @@ struct walk {
 	struct packet judged; /* as rules judge it, where that is another */
 	struct tuple_key near; /* of the record of which a reply has come */
 	struct tuple_key quoted; /* of the packet that an ICMP error is about; port 0 if it says too little */
+	struct ends original; /* of the packet as it came, where it has been `translated` */
 	struct arp arp;
 	struct discovery nd;
 	__u8 near_macs[12]; /* as sent: destination, source */
@@ -112,6 +113,8 @@ struct walk {
 	__u8 tunnel; /* enum tunnel_flag that it travels with */
 	__u8 connected;
 	__u8 unpaired; /* the origin's MAC is its own, and not to be learned */
+	__u8 translated; /* addresses or ports are no longer the original ones */
+	__u16 quoted_l4; /* where the transport header of the quoted packet begins */
 
 	/* how it ends */
 	__u8 drop, stage, refused, refused_stage;

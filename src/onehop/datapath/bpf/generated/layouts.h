@@ -422,6 +422,19 @@ _Static_assert(__builtin_offsetof(struct tuple_key, dst_port) == 38, "tuple_key.
 _Static_assert(__builtin_offsetof(struct tuple_key, protocol) == 40, "tuple_key.protocol");
 _Static_assert(__builtin_offsetof(struct tuple_key, _1) == 41, "tuple_key._1");
 
+/* Addresses and ports of a packet, as in a `TupleKey`. */
+struct ends {
+	struct in6_addr src;
+	struct in6_addr dst;
+	__be16 src_port;
+	__be16 dst_port;
+};
+_Static_assert(sizeof(struct ends) == 36, "ends: size");
+_Static_assert(__builtin_offsetof(struct ends, src) == 0, "ends.src");
+_Static_assert(__builtin_offsetof(struct ends, dst) == 16, "ends.dst");
+_Static_assert(__builtin_offsetof(struct ends, src_port) == 32, "ends.src_port");
+_Static_assert(__builtin_offsetof(struct ends, dst_port) == 34, "ends.dst_port");
+
 /* A zone that a walk crossed, and its epoch before that. */
 struct crossing {
 	__u32 zone;
@@ -431,7 +444,9 @@ _Static_assert(sizeof(struct crossing) == 8, "crossing: size");
 _Static_assert(__builtin_offsetof(struct crossing, zone) == 0, "crossing.zone");
 _Static_assert(__builtin_offsetof(struct crossing, epoch) == 4, "crossing.epoch");
 
-/* A connection, at its opener's host. Its key: the opener, and the tuple as the far port receives it. */
+/* A connection, at its owner's host. Its key: the owner, and the tuple of what the owner sends as the */
+/* other side sees it (away). Of an inbound one, opener and `near` are outside, behind the uplink */
+/* `far_port`. */
 struct record {
 	__u32 far_port;
 	__u8 near_dst[6]; /* of the opener's frames */
@@ -444,11 +459,13 @@ struct record {
 	__u8 flags;
 	__u16 mtu; /* largest IP packet that may come back */
 	__u16 zones; /* how many of `crossed` count */
-	__u8 _1[4];
+	__u32 router; /* whose uplink the far port is; 0 if it is none, or not known any more */
 	__u64 used;
 	struct crossing crossed[4];
+	struct ends home; /* with TRANSLATED: of what the owner sends, as it sends it */
+	__u8 _1[4];
 };
-_Static_assert(sizeof(struct record) == 80, "record: size");
+_Static_assert(sizeof(struct record) == 120, "record: size");
 _Static_assert(__builtin_offsetof(struct record, far_port) == 0, "record.far_port");
 _Static_assert(__builtin_offsetof(struct record, near_dst) == 4, "record.near_dst");
 _Static_assert(__builtin_offsetof(struct record, near_src) == 10, "record.near_src");
@@ -460,9 +477,11 @@ _Static_assert(__builtin_offsetof(struct record, life) == 30, "record.life");
 _Static_assert(__builtin_offsetof(struct record, flags) == 31, "record.flags");
 _Static_assert(__builtin_offsetof(struct record, mtu) == 32, "record.mtu");
 _Static_assert(__builtin_offsetof(struct record, zones) == 34, "record.zones");
-_Static_assert(__builtin_offsetof(struct record, _1) == 36, "record._1");
+_Static_assert(__builtin_offsetof(struct record, router) == 36, "record.router");
 _Static_assert(__builtin_offsetof(struct record, used) == 40, "record.used");
 _Static_assert(__builtin_offsetof(struct record, crossed) == 48, "record.crossed");
+_Static_assert(__builtin_offsetof(struct record, home) == 80, "record.home");
+_Static_assert(__builtin_offsetof(struct record, _1) == 116, "record._1");
 
 /* Replies go to this port. Its key: the far port, and the tuple of its replies. */
 struct hint {
@@ -552,8 +571,10 @@ struct flow {
 	__u32 flags; /* FlowFlag */
 	__u8 _1[4];
 	__u64 made; /* it holds for FLOW_LIFE, so that records and hints are touched now and then */
+	struct ends new; /* with TRANSLATE */
+	__u8 _2[4];
 };
-_Static_assert(sizeof(struct flow) == 96, "flow: size");
+_Static_assert(sizeof(struct flow) == 136, "flow: size");
 _Static_assert(__builtin_offsetof(struct flow, crossed) == 0, "flow.crossed");
 _Static_assert(__builtin_offsetof(struct flow, zones) == 32, "flow.zones");
 _Static_assert(__builtin_offsetof(struct flow, kind) == 33, "flow.kind");
@@ -572,6 +593,8 @@ _Static_assert(__builtin_offsetof(struct flow, ifindex) == 76, "flow.ifindex");
 _Static_assert(__builtin_offsetof(struct flow, flags) == 80, "flow.flags");
 _Static_assert(__builtin_offsetof(struct flow, _1) == 84, "flow._1");
 _Static_assert(__builtin_offsetof(struct flow, made) == 88, "flow.made");
+_Static_assert(__builtin_offsetof(struct flow, new) == 96, "flow.new");
+_Static_assert(__builtin_offsetof(struct flow, _2) == 132, "flow._2");
 
 /* What a port may use so much of. */
 struct budget_key {

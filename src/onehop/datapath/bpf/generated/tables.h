@@ -250,6 +250,23 @@ struct {
 	__type(value, struct hint);
 } hints SEC(".maps");
 
+/* From what an owner sends to its record, where that is known by another tuple. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__uint(map_flags, 1);
+	__type(key, struct tuple_key);
+	__type(value, struct tuple_key);
+} translated SEC(".maps");
+
+/* 1 at 0 once there has been a record of a connection that is translated or inbound: until then nobody looks for one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} uses SEC(".maps");
+
 /* How many records a port has. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -229,6 +229,8 @@ enum life {
 enum record_flag {
 	RECORD_FLAG_VERSION6 = 1,
 	RECORD_FLAG_JUDGED = 2,
+	RECORD_FLAG_TRANSLATED = 4,
+	RECORD_FLAG_INBOUND = 8,
 };
 
 /* What a cached flow is to connections, and so what has to be touched now and then. */
@@ -246,6 +248,7 @@ enum flow_flag {
 	FLOW_FLAG_REWRITE = 4,
 	FLOW_FLAG_HINT = 8,
 	FLOW_FLAG_CLOSING = 16,
+	FLOW_FLAG_TRANSLATE = 32,
 };
 
 /* What a port may use only so much of in a second. */
@@ -268,7 +271,8 @@ enum event_kind {
 	EVENT_KIND_LOG = 7,
 	EVENT_KIND_TABLE_FULL = 8,
 	EVENT_KIND_SERVICE = 9,
-	EVENT_KIND_COUNT = 10,
+	EVENT_KIND_NAT_LOW = 10,
+	EVENT_KIND_COUNT = 11,
 };
 
 /* What became of a packet. */
