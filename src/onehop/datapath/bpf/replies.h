@@ -114,7 +114,9 @@ stage_ int refresh(struct walk *w, const struct walk *q)
 	record->zones = q->zones;
 	for (int i = 0; i < MAX_ZONES; i++)
 		record->crossed[i] = q->crossed[i];
-	if (!q->no_cache)
+	if (q->no_cache) /* such as what a rule logs: it is judged, and logged, with each reply */
+		record->flags &= ~RECORD_FLAG_JUDGED;
+	else
 		record->flags |= RECORD_FLAG_JUDGED;
 	w->record = *record;
 	w->no_cache |= q->no_cache;
