@@ -19,6 +19,25 @@ def web(project: Project) -> Project:
     return project
 
 
+# --- connections ---------------------------------------------------------------------------------------
+
+
+def test_a_port_on_no_host_has_no_connections_to_list(web: Project) -> None:
+    web.do("port", "create", "p", "--network", "web")
+    refused = web.run("connection", "list", "--port", "web/p")
+    assert (refused.status, "on no host" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["list", "list 1 --port p", "list --all --port p", "show --port p", "delete --port p",
+     "delete 1 --all --port p", "delete 1 --limit 3 --port p", "list --limit 0 --port p", "drop --port p"],
+)  # fmt: skip
+def test_a_command_about_connections_that_makes_no_sense_is_told_so(web: Project, words: str) -> None:
+    refused = web.run("connection", *words.split())
+    assert refused.status == 2, refused
+
+
 # --- objects -------------------------------------------------------------------------------------------
 
 

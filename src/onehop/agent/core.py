@@ -22,11 +22,13 @@ import structlog
 from onehop import __version__
 from onehop.agent import devices
 from onehop.agent.attachments import Attachments
+from onehop.agent.connections import Answerer
 from onehop.agent.feed_link import Controllers
 from onehop.agent.follow import Batch, Follower
 from onehop.agent.host import Host, Surroundings
 from onehop.agent.join import Credential
 from onehop.agent.kept import Kept
+from onehop.agent.records import Records
 from onehop.agent.settings import Refused, Settings
 from onehop.agent.slowpath.events import SlowPath
 from onehop.agent.state import load_numbers, save_numbers
@@ -94,6 +96,8 @@ class Agent:
             devices.silence_ipv6,
         )
         self.follower.report_ports(self._host.start(self._surroundings()))
+        records = Records(self._datapath.maps, lambda: self._datapath.programs)
+        self.follower.on_question = Answerer(self._host, records).answer
         self._slow_path = SlowPath(self._host, self.follower, self._datapath, devices.INJECT)
 
     async def run(self) -> None:

@@ -35,6 +35,7 @@ from onehop.feed.messages import (
     Goodbye,
     Held,
     Hello,
+    Question,
     Told,
     Up,
     Welcome,
@@ -69,6 +70,9 @@ class Holder(Protocol):
     def answered(self, answer: Answer) -> None: ...
 
     def told(self, told: Told) -> None: ...
+
+    def question(self, question: Question) -> None:
+        """Answer it in a `Reply`, some time."""
 
     def backlog(self) -> Iterable[Up]:
         """What to say at the start of a connection."""
@@ -210,6 +214,8 @@ class FeedLink:
                     self._holder.answered(answer)
                 case Told() as told:
                     self._holder.told(told)
+                case Question() as question:
+                    self._holder.question(question)
                 case Goodbye() as goodbye:
                     self._refused(goodbye)
                 case Welcome():

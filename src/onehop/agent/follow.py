@@ -20,15 +20,20 @@ from onehop.agent.kept import Kept, Position
 from onehop.feed.codec import BadFrame, decode_item, decode_object
 from onehop.feed.messages import (
     Answer,
+    Ask,
     Delta,
     Follow,
     Item,
     Learned,
     PortReport,
+    Question,
     Release,
+    Reply,
     Report,
+    Said,
     Target,
     Told,
+    Unable,
     Up,
 )
 from onehop.model import Object
@@ -52,6 +57,10 @@ class Batch:
 OnChange = Callable[[Batch], Awaitable[None]]
 
 
+async def _no_answer(ask: Ask) -> Said:
+    return Unable("this host answers no questions")
+
+
 class Follower:
     """Start it with `run()`; what was kept from before is in `topology` already."""
 
@@ -69,6 +78,7 @@ class Follower:
         self.host = host
         self.topology = Topology()
         self.on_told: Callable[[Told], None] = lambda told: None  # what other hosts learned
+        self.on_question: Callable[[Ask], Awaitable[Said]] = _no_answer
         self.unknown: set[str] = set()  # objects that this version cannot decode
         self._kept = kept
         self._on_change = on_change
@@ -80,6 +90,7 @@ class Follower:
         self._reports: dict[str, PortReport] = {}  # what was last said of each bound port
         self._learned: dict[tuple[str, str, str], tuple[float, Learned]] = {}
         self._health: dict[str, str] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self._link = FeedLink(host, agent, controllers, self, pause=pause, settle=settle)
         for id, obj in kept.objects():
             if obj is not None:
@@ -182,6 +193,14 @@ class Follower:
 
     def told(self, told: Told) -> None:
         self.on_told(told)
+
+    def question(self, question: Question) -> None:
+        task = asyncio.create_task(self._reply(question), name="answer a question")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _reply(self, question: Question) -> None:
+        self._link.say(Reply(question.number, await self.on_question(question.ask)))
 
     async def welcomed(self, incarnation: str, fresh: bool) -> None:
         self._coming, self._fresh = incarnation, fresh

@@ -151,11 +151,21 @@ class Host:
         self._attach_underlay()
         return self._report(local_ports(self.view, self.id) | self._said.keys())
 
+    def has(self, port: str) -> bool:
+        """Whether a port is bound here, be it on standby."""
+        return any(binding.host == self.id for binding in self.view.bindings(port))
+
     def judge_anew(self, device: str) -> None:
         """What cached flows of a device's zone were decided by has changed besides the topology."""
         zone = self._compiler.zone(device)
         if zone is not None:
             self.applier.bump({zone})
+
+    def judge_ports_anew(self, keys: Iterable[int]) -> None:
+        """The same, of the devices that ports are on."""
+        ports = [self.view.get(Port, self.keys.get(key, "")) for key in keys]
+        zones = {self._compiler.zone(self.view.device(port)) for port in ports if port is not None}
+        self.applier.bump(zone for zone in zones if zone is not None)
 
     def number_name(self, space: str, number: int) -> str:
         """Whose number it is, in the tables."""

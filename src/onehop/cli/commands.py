@@ -140,6 +140,32 @@ _QUESTIONS = (
     ),
 )
 
+_CONNECTIONS = (
+    Command(
+        ("connection",),
+        "The connections of a port, live from its host: list them, show one, or delete some. A connection "
+        "that is deleted ends at both ends; what the rules allow by itself opens a new one.",
+        "connections:run",
+        (
+            Argument("verb", "What to do.", choices=("list", "show", "delete")),
+            Argument("id", "Which connections, by their ids.", required=False, many=True),
+        ),
+        (
+            Option("port", "The port.", "PORT", required=True, ref="port"),
+            Option("all", "Delete all connections of the port.", None),
+            Option("limit", "List at most this many.", "N"),
+            YES,
+            *COMMON,
+        ),
+        (
+            ("What is web-1 connected to?", "onehop connection list --port web/web-1"),
+            ("One of them, as JSON", "onehop connection show 9f86d081884c7d65 --port web/web-1 -o json"),
+            ("End it", "onehop connection delete 9f86d081884c7d65 --port web/web-1"),
+            ("Let nothing go on that was allowed before", "onehop connection delete --port web/web-1 --all"),
+        ),
+    ),
+)
+
 _PROGRAMS = (
     Command(
         ("controller",), "Run a controller: the API and the hosts' feed.", "programs:controller", raw=True
@@ -159,6 +185,7 @@ _PROGRAMS = (
 GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Whole topologies", _STACKS),
     ("Questions", _QUESTIONS),
+    ("Connections", _CONNECTIONS),
     ("Who and where", _ACCOUNT),
     ("Programs", _PROGRAMS),
 )

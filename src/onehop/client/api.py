@@ -122,6 +122,21 @@ class Client:
         """A token by which a host joins, once."""
         return self.call("POST", f"{_path('hosts', host)}/join-token", {})
 
+    # --- connections of ports -------------------------------------------------------------------------
+
+    def connections(self, port: str, *, limit: int = PAGE, cursor: str | None = None) -> Json:
+        """One page of a port's connections, as its host has them: `items`, and `next` (or None)."""
+        query = {"limit": str(limit), "cursor": cursor}
+        return self.call("GET", f"{_path('ports', port)}/connections", query=query)
+
+    def connection(self, port: str, id: str) -> Json:
+        return self.call("GET", f"{_path('ports', port)}/connections/{quote(id, safe='')}")
+
+    def delete_connections(self, port: str, id: str | None = None) -> Json:
+        """Delete one connection, or all of the port; how many were `deleted`."""
+        which = "" if id is None else f"/{quote(id, safe='')}"
+        return self.call("DELETE", f"{_path('ports', port)}/connections{which}")
+
     # --- stacks ---------------------------------------------------------------------------------------
 
     def apply(

@@ -13,12 +13,35 @@ from onehop.controller.answers import encode
 from onehop.controller.apply import routes as apply
 from onehop.controller.openapi import document
 from onehop.controller.parts import Parts
-from onehop.controller.routes import attach, auditing, bulk, feed, joining, objects, questions, system, watch
+from onehop.controller.routes import (
+    attach,
+    auditing,
+    bulk,
+    connections,
+    feed,
+    joining,
+    objects,
+    questions,
+    system,
+    watch,
+)
 
 # Another set of routes is added here: a module with a list HANDLERS of Litestar handlers, and with PATHS and
 # TYPES for the OpenAPI document. Handlers read bodies with `decode.body`, tell callers by `calls.Call.of`,
 # and find the controller's parts with `parts(request)`.
-MODULES: Sequence[Any] = (objects, bulk, attach, apply, questions, watch, auditing, joining, feed, system)
+MODULES: Sequence[Any] = (
+    objects,
+    bulk,
+    attach,
+    connections,
+    apply,
+    questions,
+    watch,
+    auditing,
+    joining,
+    feed,
+    system,
+)
 
 
 def build_app(parts: Parts) -> Litestar:

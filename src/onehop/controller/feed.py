@@ -4,6 +4,7 @@ feed = await Feed.open(store, cache)
 ...
 await feed.serve_socket(host, receive, send)     # an ASGI WebSocket at /v1/feed, authenticated
 await feed.convergences.wait(revision, 30)       # ?wait=30
+await feed.errands.ask(host, ListConnections(port))
 ...
 await feed.close()
 """
@@ -16,6 +17,7 @@ import uuid
 
 from onehop.controller.cache import Cache
 from onehop.controller.convergence import Convergences
+from onehop.controller.errands import Errands
 from onehop.controller.feed_server import FeedServer
 from onehop.controller.feed_socket import Receive, Send, serve_socket
 from onehop.controller.learned import LearnedEntries
@@ -31,6 +33,7 @@ class Feed:
 
     def __init__(
         self,
+        store: Store,
         cache: Cache,
         reports: Reports,
         learned: LearnedEntries,
@@ -43,6 +46,7 @@ class Feed:
         self.learned = learned
         self.server = FeedServer(cache, reports, learned, name, lease)
         self.convergences = Convergences(cache, self.server, presence, reports)
+        self.errands = Errands(store, self.server.session, presence, reports, name)
         self._cache = cache
         self._lease = lease
         self._task = asyncio.create_task(self._keep_account(), name="keep account of absent hosts")
@@ -53,12 +57,16 @@ class Feed:
         reports = await Reports.open(store, lease)
         presence = await Presence.open(store, lease, lambda: cache.view.ids_of("host"))
         learned = await LearnedEntries.open(store)
-        return cls(cache, reports, learned, presence, name or f"c-{uuid.uuid4().hex[:12]}", lease)
+        name = name or f"c-{uuid.uuid4().hex[:12]}"
+        feed = cls(store, cache, reports, learned, presence, name, lease)
+        await feed.errands.start()
+        return feed
 
     async def close(self) -> None:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        await self.errands.close()
         await self.server.close()
         await self.convergences.close()
         await self.learned.close()

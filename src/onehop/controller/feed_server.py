@@ -36,6 +36,7 @@ from onehop.feed.messages import (
     Held,
     Hello,
     Release,
+    Reply,
     Report,
     Target,
     Told,
@@ -98,6 +99,9 @@ class FeedServer:
 
     def sessions(self) -> Iterable[Session]:
         return self._sessions.values()
+
+    def session(self, host: str) -> Session | None:
+        return self._sessions.get(host)
 
     def concerned(self, revision: int) -> frozenset[str]:
         """The hosts, connected or absent, that a recent revision concerned."""
@@ -264,6 +268,7 @@ class FeedServer:
     def _leave(self, session: Session) -> None:
         if self._sessions.get(session.host) is session:
             del self._sessions[session.host]
+            session.left()
             self._upward.left(session)
             self._tell_listeners()
 
@@ -319,7 +324,8 @@ class FeedServer:
             session.marked, session.parted = self.revision, False
             frames += self._frames.of(self.revision, *self._split(session.host, sorted(dirty)))
         lessons, session.lessons = session.lessons | (self._learned.ports() & dirty), set()
-        frames += [encode(answer) for answer in answers]
+        questions, session.questions = session.questions, []
+        frames += [*map(encode, answers), *map(encode, questions)]
         return frames + [encode(told) for told in self._lessons(session.host, lessons)]
 
     def _lessons(self, host: str, ports: Iterable[str]) -> Iterable[Told]:
@@ -370,6 +376,8 @@ class FeedServer:
                     self._follow(session, targets)
                 case Release(targets):
                     self._release(session, targets)
+                case Reply(number, said):
+                    session.replied(number, said)
                 case Alive():
                     pass
                 case Hello():

@@ -9,14 +9,20 @@ by then. However slow it is, what waits is bounded by what it follows, and nothi
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from onehop.feed.messages import Answer, Learned
+from onehop.feed.messages import Answer, Ask, Learned, Question, Said
 
 MAX_LEARNED = 1024  # entries kept for a port
+MAX_ASKED = 32  # questions that a host has to answer
 MAX_OWED = 64  # revisions of which it is known that they concern a host and are not in effect there
+
+
+class Overasked(Exception):
+    """A host has more questions to answer than it may have."""
 
 
 class Closed(Exception):
@@ -46,6 +52,9 @@ class Session:
         self.dirty: set[str] = set()
         self.parted = False  # whether a part of a change was sent, and the rest not yet
         self.answers: list[Answer] = []
+        self.questions: list[Question] = []  # to be sent
+        self.asked: dict[int, asyncio.Future[Said]] = {}  # by the number of the question
+        self._numbers = itertools.count(1)
         self.concerning: deque[int] = deque()  # the revisions that concern it and are not in effect, in order
         self.told = 0  # the revision of what was sent last, marks left out
         self.marked = -1  # the revision sent last; none yet
@@ -85,6 +94,32 @@ class Session:
         self.lessons.update(ports)
         if self.synced and self.lessons:
             self.news.set()
+
+    async def ask(self, ask: Ask) -> Said:
+        """What the host says to a question. Raises Closed when it goes away, Overasked."""
+        if len(self.asked) >= MAX_ASKED:
+            raise Overasked
+        number = next(self._numbers)
+        reply: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self.asked[number] = reply
+        self.questions.append(Question(number, ask))
+        self.news.set()
+        try:
+            return await reply
+        finally:
+            del self.asked[number]
+
+    def replied(self, number: int, said: Said) -> None:
+        """Replies that nobody waits for any more are passed over."""
+        reply = self.asked.get(number)
+        if reply is not None and not reply.done():
+            reply.set_result(said)
+
+    def left(self) -> None:
+        """Nobody is there to reply any more."""
+        for reply in self.asked.values():
+            if not reply.done():
+                reply.set_exception(Closed())
 
     def sync(self) -> None:
         self.synced = True

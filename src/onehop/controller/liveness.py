@@ -105,6 +105,10 @@ class Presence:
         """Whether some controller has the host's feed."""
         return self._judge.is_here(host)
 
+    def where(self, host: str) -> frozenset[str]:
+        """The controllers that say they have the host's feed."""
+        return frozenset(self._at.get(host, ()))
+
     def never_came(self, host: str) -> bool:
         """Whether a host is new and no controller has had its feed yet, as far as this one can know."""
         return host not in self._at_start and host not in self._came

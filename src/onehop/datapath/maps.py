@@ -12,7 +12,7 @@ import ctypes
 import enum
 import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ctypes import c_uint32
 from dataclasses import dataclass
 from itertools import islice
@@ -159,6 +159,15 @@ class Map(Handle, Generic[K, V]):
         """The entries, in batches. Others' writes meanwhile may or may not show."""
         for keys, values in self._batches():
             yield from zip(self.key.decode_all(keys), self.value.decode_all(values), strict=True)
+
+    def select(self, wanted: Callable[[bytes, bytes], Iterable[int]]) -> Iterator[tuple[K, V]]:
+        """Some of the entries, when there are too many to decode: `wanted` gets the keys and the values of a
+        batch as bytes, one behind the other, and names the places of those that it wants."""
+        for keys, values in self._batches():
+            for at in wanted(keys, values):
+                key = keys[at * self.key.size : (at + 1) * self.key.size]
+                value = values[at * self.value.size : (at + 1) * self.value.size]
+                yield self.key.decode(key), self.value.decode(value)
 
     def clear(self) -> int:
         """Remove what is there now."""

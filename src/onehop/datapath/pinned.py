@@ -32,7 +32,7 @@ from onehop.datapath.tables import EVENTS, TABLES
 __all__ = ["PinnedDatapath"]
 
 START = "start"
-ENTRIES = ("from_port", "inject", "from_underlay", START)
+ENTRIES = ("from_port", "inject", "from_underlay", START, "put_record", "forget_record")
 STEPS = "steps"  # its programs stay in it only while somebody holds it: it is pinned with them
 # The timer that sweeps idle connections goes on while somebody holds `sweepers`.
 SHARED = (*(table.name for table in TABLES), EVENTS, "sweepers")

@@ -11,7 +11,7 @@
       │ ◄──────────────────────────────────────── │
       │ Applied, Report, Follow, NeedBlocks ...   │  from now on, both ways as things happen
       │ ◄───────────────────────────────────────► │
-      │      Delta, Delta, ... Answer, Told       │
+      │  Delta, Delta, ... Answer, Told, Question │
 
 * A change of one revision, or of several that were coalesced, comes as one or more `Delta`, the last marked.
   The host applies them as one. A last `Delta` without contents is a mark of progress.
@@ -35,6 +35,7 @@ MAX_DOWN = 16 << 20  # bytes in a frame to a host: one object may be large
 CHUNK = 1 << 18  # where a controller starts a new frame
 MAX_TOLD = 1024  # entries learned at a port, in one frame
 MAX_ASKS = 16384  # what a host may follow on demand; they fit into a Hello
+MAX_CONNECTIONS = 1000  # told of in one frame
 
 Id = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -46,6 +47,75 @@ Targets = Annotated[tuple[Target, ...], Meta(max_length=1024)]
 
 class Message(msgspec.Struct, frozen=True, array_like=True, omit_defaults=False):
     """A frame is one of these."""
+
+
+# --- what a host is asked, and says ------------------------------------------------------------------
+
+
+class ListConnections(msgspec.Struct, frozen=True, array_like=True, tag="connections"):
+    """Which connections a port has that is bound to the host: in the order of their ids, those after one."""
+
+    port: Id
+    after: Short = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_CONNECTIONS)] = MAX_CONNECTIONS
+    only: Short = ""  # this one
+
+
+class ForgetConnections(msgspec.Struct, frozen=True, array_like=True, tag="forget"):
+    """Remove what the host knows of connections from or to a port, wherever that is bound."""
+
+    key: Annotated[int, Meta(ge=1, le=(1 << 24) - 1)]  # the port's
+    ids: Annotated[tuple[Short, ...], Meta(max_length=MAX_CONNECTIONS)]
+
+
+Ask = ListConnections | ForgetConnections
+
+L4 = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Tuple(msgspec.Struct, frozen=True, array_like=True):
+    """As packets of the opener's direction have it. An echo has its id in both ports."""
+
+    src: Short
+    src_port: L4
+    dst: Short
+    dst_port: L4
+
+
+class Connection(msgspec.Struct, frozen=True, array_like=True):
+    """A connection of a port. Its id is the same at both ends.
+
+    `near` is the tuple as the opener's machine sends it, `far` as the other end receives it. What only the
+    opener's host knows is None elsewhere.
+    """
+
+    id: Short
+    direction: Literal["out", "in"]  # whether the port opened it
+    protocol: Annotated[int, Meta(ge=0, le=255)]
+    far: Tuple
+    near: Tuple | None
+    other: Annotated[int, Meta(ge=0, le=(1 << 24) - 1)]  # the other port, by its key
+    life: Literal["opening", "open", "closing"] | None
+    idle: Count  # seconds
+
+
+class Connections(msgspec.Struct, frozen=True, array_like=True, tag="connections"):
+    found: Annotated[tuple[Connection, ...], Meta(max_length=MAX_CONNECTIONS)]
+    more: bool
+
+
+class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="forgotten"):
+    count: Count
+
+
+class Unable(msgspec.Struct, frozen=True, array_like=True, tag="unable"):
+    """It cannot be answered, and why. `absent`: the port, or the host, is not where it was looked for."""
+
+    reason: Text
+    absent: bool = False
+
+
+Said = Connections | Forgotten | Unable
 
 
 # --- from the host ----------------------------------------------------------------------------------
@@ -128,6 +198,13 @@ class Alive(Message, frozen=True, array_like=True, tag="alive"):
     """Still here."""
 
 
+class Reply(Message, frozen=True, array_like=True, tag="reply"):
+    """What a host says to a question."""
+
+    question: Count
+    said: Said
+
+
 # --- from the controller ----------------------------------------------------------------------------
 
 
@@ -177,6 +254,13 @@ class Told(Message, frozen=True, array_like=True, tag="told"):
     entries: Annotated[tuple[Learned, ...], Meta(max_length=MAX_TOLD)] = ()
 
 
+class Question(Message, frozen=True, array_like=True, tag="question"):
+    """Answer this. `number` tells the questions of one connection apart."""
+
+    number: Count
+    ask: Ask
+
+
 # --- from either ------------------------------------------------------------------------------------
 
 
@@ -187,5 +271,5 @@ class Goodbye(Message, frozen=True, array_like=True, tag="goodbye"):
     again: bool = True
 
 
-Up = Hello | Held | Follow | Release | Applied | Report | NeedBlocks | Alive | Goodbye
-Down = Welcome | Delta | Answer | Told | Goodbye
+Up = Hello | Held | Follow | Release | Applied | Report | NeedBlocks | Reply | Alive | Goodbye
+Down = Welcome | Delta | Answer | Told | Question | Goodbye

@@ -2,6 +2,7 @@
 
     /v1/<plural>          GET a list, POST a new one
     /v1/<plural>/<ref>    GET, PUT, PATCH, DELETE
+    /v1/ports/<ref>/connections[/<id>]    GET, DELETE: not objects, see `connections`
 
 References hold slashes (`web/web-1`), so the rest of a path is one reference.
 """
@@ -16,6 +17,7 @@ from onehop.controller.conditions import etag, not_modified
 from onehop.controller.decode import MERGE_PATCH, body, only_parameters
 from onehop.controller.listing import read_page, read_query
 from onehop.controller.refusals import Malformed
+from onehop.controller.routes import connections
 from onehop.controller.routes.attach import attach
 from onehop.controller.routes.joining import make_join_token
 from onehop.controller.routes.tokens import create_token
@@ -27,6 +29,7 @@ ACTIONS = {("routers", "attach"): attach, ("hosts", "join-token"): make_join_tok
 OF_LISTS = ("GET", "POST")
 OF_OBJECTS = ("GET", "PUT", "PATCH", "DELETE")
 OF_ACTIONS = ("POST",)
+OF_CONNECTIONS = ("GET", "DELETE")
 
 
 @get("/v1/{plural:str}")
@@ -42,6 +45,9 @@ async def list_objects(request: AnyRequest) -> Response[bytes]:
 @get("/v1/{plural:str}/{ref:path}")
 async def get_object(request: AnyRequest) -> Response[bytes]:
     kind = kind_in_path(request)
+    at = connections.place(kind, ref_in_path(request))
+    if at is not None:
+        return await connections.read(Call.of(request), at)
     ref = object_ref(request, kind)
     call = Call.of(request)
     only_parameters(request, ("project",))
@@ -88,6 +94,9 @@ async def patch_object(request: AnyRequest) -> Response[bytes]:
 async def delete_object(request: AnyRequest) -> Response[bytes]:
     """The reply is the object as it was."""
     kind = kind_in_path(request)
+    at = connections.place(kind, ref_in_path(request))
+    if at is not None:
+        return await connections.remove(Call.of(request), at)
     ref = object_ref(request, kind)
     call = WriteCall.of(request)
     operation = call.operation("delete", kind, ref)
@@ -100,7 +109,7 @@ async def act_on_object(request: AnyRequest) -> Response[bytes]:
     ref, _, name = ref_in_path(request).rpartition("/")
     action = ACTIONS.get((kind.plural, name))
     if action is None or not ref:
-        raise NoSuchMethod(*OF_OBJECTS)
+        raise NoSuchMethod(*methods(request))
     return await action(WriteCall.of(request), ref)
 
 
@@ -112,8 +121,15 @@ async def options_of_list(request: AnyRequest) -> Response[bytes]:
 
 @route("/v1/{plural:str}/{ref:path}", http_method=[HttpMethod.OPTIONS])
 async def options_of_object(request: AnyRequest) -> Response[bytes]:
-    methods = OF_ACTIONS if is_action(kind_in_path(request), ref_in_path(request)) else OF_OBJECTS
-    return Response(b"", status_code=204, headers={"Allow": ", ".join((*methods, "OPTIONS"))})
+    return Response(b"", status_code=204, headers={"Allow": ", ".join((*methods(request), "OPTIONS"))})
+
+
+def methods(request: AnyRequest) -> tuple[str, ...]:
+    """What can be done with what a path names."""
+    kind, ref = kind_in_path(request), ref_in_path(request)
+    if connections.place(kind, ref) is not None:
+        return OF_CONNECTIONS
+    return OF_ACTIONS if is_action(kind, ref) else OF_OBJECTS
 
 
 def is_action(kind: Kind, ref: str) -> bool:
@@ -122,10 +138,10 @@ def is_action(kind: Kind, ref: str) -> bool:
 
 
 def object_ref(request: AnyRequest, kind: Kind) -> str:
-    """The reference in a path, which is no action's."""
-    ref = ref_in_path(request)
-    if is_action(kind, ref):
-        raise NoSuchMethod(*OF_ACTIONS)
+    """The reference in a path, which is of an object and of nothing else."""
+    ref, may = ref_in_path(request), methods(request)
+    if may is not OF_OBJECTS:
+        raise NoSuchMethod(*may)
     return ref
 
 

@@ -190,6 +190,15 @@ inline_ void closed(__u32 port)
 		__sync_fetch_and_add(open, -1);
 }
 
+/* Whether there was one. */
+inline_ bool remove_record(const struct tuple_key *key)
+{
+	if (bpf_map_delete_elem(&records, key))
+		return false;
+	closed(key->port);
+	return true;
+}
+
 inline_ int add_record(struct __sk_buff *skb, struct walk *w, const struct tuple_key *key, __u32 most)
 {
 	struct news news = { .kind = EVENT_KIND_TABLE_FULL };

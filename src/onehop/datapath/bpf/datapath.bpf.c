@@ -10,6 +10,7 @@
  * What the next program needs to know travels in skb->cb, and in the walk.
  */
 #include "flood.h"
+#include "hand_over.h"
 #include "sweep.h"
 
 enum step {
@@ -563,6 +564,17 @@ SEC("tc") int answers(struct __sk_buff *skb)
 	if (port->host == THIS_HOST)
 		return flow.ifindex ? deliver_to(skb, &flow, false) : TC_ACT_SHOT;
 	return send_to(skb, &flow);
+}
+
+/* Run by the agent: see hand_over.h. */
+SEC("tc") int forget_record(struct __sk_buff *skb)
+{
+	return forget_given(skb);
+}
+
+SEC("tc") int put_record(struct __sk_buff *skb)
+{
+	return put_given(skb);
 }
 
 /* Run once by whoever loads the programs: 0 if records and hints are swept from now on. */

@@ -23,8 +23,8 @@ struct {
 
 static long sweep_record(void *map, struct tuple_key *key, struct record *record, void *unused)
 {
-	if (!is_live(record, key->protocol, now()) && !bpf_map_delete_elem(&records, key))
-		closed(key->port);
+	if (!is_live(record, key->protocol, now()))
+		remove_record(key);
 	return 0;
 }
 

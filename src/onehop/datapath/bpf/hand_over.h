@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Of stage CONNECTIONS: records that the agent puts and removes.
+ *
+ * It has programs run that do so, rather than write the table: a record counts in `openers`, and that is kept here.
+ * What they are about comes as the packet: LEAD bytes of nothing, the key, and the record.
+ */
+#pragma once
+#include "connections.h"
+
+#define LEAD 16 /* a frame's header, so that the kernel takes it for one */
+
+inline_ __u32 quota_of(__u32 key)
+{
+	struct port *port = bpf_map_lookup_elem(&ports, &key);
+
+	return port && port->quota ? port->quota : quota;
+}
+
+/* Remove a record: 1 if there was one. */
+inline_ int forget_given(struct __sk_buff *skb)
+{
+	struct tuple_key key;
+
+	if (bpf_skb_load_bytes(skb, LEAD, &key, sizeof(key)))
+		return -1;
+	return remove_record(&key);
+}
+
+/* Put a record, unless there is one that was used later: 1 if it was put, -1 if there is no room for it. */
+inline_ int put_given(struct __sk_buff *skb)
+{
+	struct record given, *known;
+	struct tuple_key key;
+
+	if (bpf_skb_load_bytes(skb, LEAD, &key, sizeof(key)) ||
+	    bpf_skb_load_bytes(skb, LEAD + sizeof(key), &given, sizeof(given)))
+		return -1;
+	known = bpf_map_lookup_elem(&records, &key);
+	if (known && known->used >= given.used)
+		return 0;
+	if (known)
+		return bpf_map_update_elem(&records, &key, &given, BPF_EXIST) ? 0 : 1;
+	if (!may_open(key.port, quota_of(key.port)))
+		return -1;
+	if (!bpf_map_update_elem(&records, &key, &given, BPF_NOEXIST))
+		return 1;
+	closed(key.port);
+	return -1;
+}
