@@ -19,7 +19,7 @@ from onehop.controller.holders import Holders
 from onehop.controller.keys import RESTING, parse_resting_key
 from onehop.model import Subnet
 from onehop.model.assign import Exhausted
-from onehop.model.claims import KEY_SCOPE, Claim, claims, ip_claim, key_claim, mac_claim
+from onehop.model.claims import KEY_SCOPE, Claim, claimants, claims_of, ip_claim, key_claim, mac_claim
 from onehop.model.formats import parse_cidr, parse_ip
 from onehop.model.kinds import MAX_KEY
 from onehop.model.view import Overlay, View
@@ -88,12 +88,12 @@ class Allocator:
             return
         # What an object referred to may be gone in the same revision: look at it as it was.
         was = _as_it_was(self._cache.view, changes)
-        for change in changes:
-            if change.before is None:
-                continue
-            for claim in claims(change.before, was):
+        changed = [id for change in changes if change.before for id in claimants(change.before)]
+        for made in claims_of(changed, was).values():
+            for claim in made:
                 if rest_of(claim) is not None and self._cache.holders.owner(claim) is None:
                     self._resting.note(claim)
+        for change in changes:
             if isinstance(change.before, Subnet) and change.after is None:
                 self._cursors.pop(change.id, None)
 
@@ -170,7 +170,7 @@ class Choice:
 def _as_it_was(view: View, changes: Iterable[ObjectChange]) -> View:
     was = Overlay(view)
     for change in changes:
-        if change.before is not None and change.after is None:
+        if change.before is not None:
             was.put(change.before)
     return was
 

@@ -26,7 +26,7 @@ import structlog
 from onehop.controller.holders import Holders
 from onehop.controller.keys import OBJECTS, decode, parse_object_key
 from onehop.model import Object
-from onehop.model.claims import claims
+from onehop.model.claims import claimants, claims_of
 from onehop.model.view import Topology
 from onehop.store.interface import (
     Batch,
@@ -185,9 +185,9 @@ class Cache:
     def _apply(self, revision: Revision, reads: Sequence[_Read]) -> None:
         changes = [ObjectChange(id, self.view.find(id), obj) for id, obj, _ in reads]
         # Claims are told by the view that holds what the object refers to: so before removing, after adding.
-        for change in changes:
-            if change.before is not None:
-                self.holders.drop(claims(change.before, self.view), change.id)
+        claiming = [id for c in changes for obj in (c.before, c.after) if obj for id in claimants(obj)]
+        for id, made in claims_of(claiming, self.view).items():
+            self.holders.drop(made, id)
         for id, obj, written in reads:
             if obj is None:
                 self.view.remove(id)
@@ -195,9 +195,8 @@ class Cache:
             else:
                 self.view.put(obj)
                 self._revisions[id] = written
-        for change in changes:
-            if change.after is not None:
-                self.holders.add(claims(change.after, self.view), change.id)
+        for id, made in claims_of(claiming, self.view).items():
+            self.holders.add(made, id)
         self.revision = revision
         if changes:
             for subscriber in list(self._subscribers):

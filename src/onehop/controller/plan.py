@@ -38,10 +38,10 @@ from onehop.controller.keys import (
 from onehop.controller.refusals import Conflict, Malformed, Refusal, Stale, Unprocessable
 from onehop.model import KINDS, Invalid, Kind, Object, Problem, kind_of
 from onehop.model.assign import Exhausted, assign
-from onehop.model.claims import Claim, claim_field, claim_words, claims
+from onehop.model.claims import Claim, claim_field, claim_words, claimants, claims_of
 from onehop.model.fields import canonicalise
 from onehop.model.formats import is_id
-from onehop.model.relations import check, guarded_sets
+from onehop.model.relations import check, guarded_sets, sets_of_deletion
 from onehop.model.view import Overlay, View, targets
 from onehop.store.interface import Absent, AtRevision, Delete, Exists, Guard, Put, Revision, Write
 
@@ -193,15 +193,19 @@ class Draft:
         if problems:
             raise _unprocessable(Invalid(problems), kind_of(obj))
         self.sets.update(guarded_sets(obj, before, self._view))
-        if before is not None:
-            self._holders.drop(claims(before, self._view), before.id)
+        changed = [*claimants(obj), *(claimants(before) if before is not None else ())]
+        self._give_up(changed)
         self._view.put(obj)
-        made = claims(obj, self._view)
-        for claim in made:
-            owner = self._holders.owner(claim)
-            if owner is not None and owner != obj.id:
-                raise self._taken(claim, obj, owner)
-        self._holders.add(made, obj.id)
+        for id, made in claims_of(changed, self._view).items():
+            for claim in made:
+                owner = self._holders.owner(claim)
+                if owner is not None and owner != id:
+                    raise self._taken(claim, obj, owner)
+            self._holders.add(made, id)
+
+    def _give_up(self, ids: Iterable[str]) -> None:
+        for id, made in claims_of(ids, self._view).items():
+            self._holders.drop(made, id)
 
     def _taken(self, claim: Claim, obj: Object, owner: str) -> Conflict:
         holder = self._view.find(owner)
@@ -213,8 +217,11 @@ class Draft:
         users = [user for user in self._view.users(before.id) if user[1] != before.id]
         if users:
             raise Conflict(self._in_use(before, users))
-        self._holders.drop(claims(before, self._view), before.id)
+        self.sets.update(sets_of_deletion(before, self._view))
+        self._give_up(claimants(before))
         self._view.remove(before.id)
+        for id, made in claims_of(claimants(before), self._view).items():
+            self._holders.add(made, id)
         return before
 
     def _in_use(self, before: Object, users: Sequence[tuple[str, str]]) -> str:
@@ -298,9 +305,10 @@ class Draft:
     def _claims(self, plan: Plan) -> None:
         given_up: dict[Claim, None] = {}
         taken: dict[Claim, str] = {}
-        for id, before, after in plan.changes:
-            old = claims(before, self._cache.view) if before is not None else []
-            new = claims(after, self._view) if after is not None else []
+        changed = [id for c in plan.changes for obj in (c.before, c.after) if obj for id in claimants(obj)]
+        were, are = claims_of(changed, self._cache.view), claims_of(changed, self._view)
+        for id in dict.fromkeys(changed):
+            old, new = were.get(id, []), are.get(id, [])
             kept = set(old) & set(new)
             given_up.update((claim, None) for claim in old if claim not in kept)
             taken.update((claim, id) for claim in new if claim not in kept)

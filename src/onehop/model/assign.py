@@ -16,6 +16,7 @@ import msgspec
 from onehop.model.errors import Invalid, Problem
 from onehop.model.formats import parse_cidr, parse_ip, parse_mac
 from onehop.model.kinds import Object, kind_of
+from onehop.model.nat import FloatingIp
 from onehop.model.switching import Network, Port, PortAddress, Subnet
 from onehop.model.view import View
 
@@ -49,6 +50,8 @@ def assign(
         obj = cast(ObjectT, _subnet(obj))
     elif isinstance(obj, Port):
         obj = cast(ObjectT, _port(obj, given, view, choose, cast("Port | None", before)))
+    elif isinstance(obj, FloatingIp):
+        obj = cast(ObjectT, _floating_ip(obj, given, view, choose, cast("FloatingIp | None", before)))
     changes: dict[str, Any] = {}
     if not obj.name:
         changes["name"] = before.name if before else f"{kind_of(obj).name}-{obj.id[:8]}"
@@ -155,3 +158,23 @@ def eui64(prefix: IPv6Network, mac: str) -> IPv6Address:
     m = parse_mac(mac)
     suffix = bytes([m[0] ^ 2, *m[1:3], 0xFF, 0xFE, *m[3:]])
     return prefix.network_address + int.from_bytes(suffix, "big")
+
+
+def _floating_ip(
+    floating: FloatingIp, given: Collection[str], view: View, choose: Chooser, before: FloatingIp | None
+) -> FloatingIp:
+    subnet, port = view.get(Subnet, floating.subnet), view.get(Port, floating.port)
+    ip, port_ip = floating.ip, floating.port_ip
+    if ip is None and subnet is not None:
+        try:
+            ip = choose.ip(subnet)
+        except Exhausted as error:
+            raise Invalid([Problem("ip", str(error))]) from None
+    if "port_ip" not in given and (before is None or before.port != floating.port or port_ip is None):
+        port_ip = _first_of_family(port, ip) if port is not None and ip is not None else None
+    return msgspec.structs.replace(floating, ip=ip, port_ip=port_ip)
+
+
+def _first_of_family(port: Port, ip: str) -> str | None:
+    version = parse_ip(ip).version
+    return next((a.ip for a in port.addresses if a.ip and parse_ip(a.ip).version == version), None)

@@ -12,9 +12,12 @@ from onehop.model.fields import references, values
 from onehop.model.firewall import Acl, AddressGroup, AddressGroupEntry, SecurityGroup, SecurityGroupRule
 from onehop.model.identity import Project
 from onehop.model.kinds import Object
+from onehop.model.nat import FloatingIp, NatRule, SnatBlock
 from onehop.model.routing import Link, Route, Router
 from onehop.model.switching import Network, Port, Subnet
 from onehop.model.view import Topology, View
+
+OF_PORTS = ("nat-rule", "floating-ip", "snat-block")
 
 
 class TooLarge(ValueError):
@@ -71,6 +74,8 @@ class _Part:
             return [*view.referrers(obj.id, "security-group-rule"), *self._remote_members(obj)]
         if isinstance(obj, AddressGroup):
             return list(view.referrers(obj.id, "address-group-entry"))
+        if isinstance(obj, Port):
+            return [id for kind in OF_PORTS for id in view.referrers(obj.id, kind)]
         return [*view.referrers(obj.id, "subnet"), *view.referrers(obj.id, "route")]
 
     def _remote_members(self, group: SecurityGroup) -> list[str]:
@@ -91,23 +96,30 @@ def devices_of(view: View, ids: Iterable[str]) -> set[str]:
             continue
         seen.add(id)
         obj = view.find(id)
-        match obj:
-            case None:
-                continue
-            case Port():
-                found.add(view.device(obj))
-            case Subnet():
-                found.add(obj.network)
-            case Route():
-                found.add(obj.router)
-            case SecurityGroupRule():
-                ahead.append(obj.security_group)
-            case AddressGroupEntry():
-                ahead.append(obj.address_group)
-            case SecurityGroup() | AddressGroup() | Acl():
-                ahead += [user for _, user in view.users(id)]
-            case Link():
-                ahead += [obj.a, obj.b]
-            case Network() | Router():
-                found.add(id)
+        if isinstance(obj, Network | Router):
+            found.add(id)
+        elif obj is not None:
+            ahead += _at(obj, view)
     return found
+
+
+def _at(obj: Object, view: View) -> list[str]:
+    """Where an object is, or is used."""
+    match obj:
+        case Port():
+            return [view.device(obj)]
+        case Subnet():
+            return [obj.network]
+        case Route():
+            return [obj.router]
+        case NatRule() | SnatBlock() | FloatingIp():
+            return [obj.port] if obj.port is not None else []
+        case SecurityGroupRule():
+            return [obj.security_group]
+        case AddressGroupEntry():
+            return [obj.address_group]
+        case SecurityGroup() | AddressGroup() | Acl():
+            return [user for _, user in view.users(obj.id)]
+        case Link():
+            return [obj.a, obj.b]
+    return []

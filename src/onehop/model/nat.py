@@ -97,6 +97,10 @@ class SnatBlock(Object, frozen=True, kw_only=True):
     port: Annotated[str, field("The machine's port.", ref="port", parent=True)]
     rule: Annotated[str, field("The rule whose address is shared.", ref="nat-rule", immutable=True)]
     ip: Annotated[str, field("The address.", format=Format.IP, immutable=True)]
+    within: Annotated[
+        str,
+        field("The id of the network that the address is on, or of the router.", read_only=True),
+    ] = ""
     first: Annotated[
         int, field("The first of 128 ports, a multiple of 128.", ge=1024, le=65408, immutable=True)
     ]

@@ -20,6 +20,7 @@ from onehop.model.formats import is_id, parse_cidr, parse_ip
 from onehop.model.identity import Project
 from onehop.model.kinds import KINDS, Kind, Object, Scope, kind_of
 from onehop.model.names import Unresolved, resolve
+from onehop.model.nat import FloatingIp
 from onehop.model.switching import Port, Subnet
 from onehop.model.translation import first_blocks
 from onehop.model.view import Topology, View
@@ -128,6 +129,7 @@ class Counter:
 
     def ip(self, subnet: Subnet) -> str:
         used = {a.ip for port in self._view.all(Port) for a in port.addresses if a.subnet == subnet.id}
+        used |= {f.ip for f in self._view.referring(FloatingIp, subnet.id)}
         for text in _candidates(subnet):
             if text not in self._taken and text not in used and text != subnet.gateway:
                 return text

@@ -104,7 +104,7 @@ class PortAddress(Struct, frozen=True, kw_only=True):
     ] = None
     prefix: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=128)] | None,
-        field("Only on a link between routers, where there is no subnet: the prefix length."),
+        field("On a link between routers, and on an uplink, where there is no subnet: the prefix length."),
     ] = None
 
 

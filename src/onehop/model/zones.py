@@ -33,8 +33,11 @@ def is_boundary(view: View, device: str) -> bool:
 
 def beside(view: View, device: str) -> Iterator[str]:
     """The devices at the other ends of a device's links."""
-    for port in view.ports(device):
-        peer = view.peer(port.id)
+    for id in sorted(view.referrers(device, "port")):
+        port = view.get(Port, id)
+        if port is None or port.kind != "router" or view.device(port) != device:
+            continue  # machines' ports, of which there may be thousands, are no ends of links
+        peer = view.peer(id)
         if peer is not None:
             yield view.device(peer)
 

@@ -17,10 +17,12 @@ from typing import Any
 from onehop.model.errors import Problem
 from onehop.model.formats import Format, canonical
 from onehop.model.kinds import Object, kind_of
-from onehop.model.relations import addressing, filters, placement, ports, references, routes
+from onehop.model.nat import NatRule
+from onehop.model.relations import addressing, filters, floating, nat, placement, ports, references, routes
+from onehop.model.routing import Link
 from onehop.model.view import View
 
-__all__ = ["check", "guarded_sets"]
+__all__ = ["check", "guarded_sets", "sets_of_deletion"]
 
 Rule = Callable[[Any, Any, View], list[Problem]]
 
@@ -49,6 +51,14 @@ def guarded_sets(obj: Object, before: Object | None, view: View) -> list[str]:
     return sorted(sets(obj, before, view)) if sets is not None else []
 
 
+def sets_of_deletion(obj: Object, view: View) -> list[str]:
+    """The sets that an object leaves, where others rely on its being in them: what a router's port claims
+    depends on its rules and its link."""
+    if isinstance(obj, Link):
+        return sorted(ports.routers_of(obj, view))
+    return sorted(nat.rule_sets(obj, obj, view)) if isinstance(obj, NatRule) else []
+
+
 def _labels(obj: Object) -> list[Problem]:
     problems = []
     for key in obj.labels:
@@ -67,6 +77,8 @@ _RULES: dict[str, Rule] = {
     "route": routes.route,
     "security-group-rule": filters.group_rule,
     "acl": filters.acl,
+    "nat-rule": nat.rule,
+    "floating-ip": floating.floating_ip,
     "binding": placement.binding,
     "host": placement.host,
     "role": placement.role,
@@ -76,5 +88,7 @@ _SETS: dict[str, Callable[[Any, Any, View], set[str]]] = {
     "port": ports.port_sets,
     "link": ports.link_sets,
     "acl": filters.acl_sets,
+    "nat-rule": nat.rule_sets,
+    "floating-ip": floating.floating_ip_sets,
     "binding": placement.binding_sets,
 }

@@ -8,6 +8,7 @@ from onehop.model.errors import Problem
 from onehop.model.formats import parse_cidr, parse_ip, parse_mac
 from onehop.model.kinds import Object
 from onehop.model.relations.addressing import overlap, overlapping, reached, transit, unusable, unusual
+from onehop.model.relations.floating import kept_addresses
 from onehop.model.routing import Link
 from onehop.model.switching import Port, PortAddress, Subnet
 from onehop.model.view import View
@@ -22,6 +23,7 @@ def port(port: Port, before: Port | None, view: View) -> list[Problem]:
         problems += _addresses(port, view)
         if port.router is not None and not problems:
             problems += _of_router(port, view)
+    problems += kept_addresses(port, before, view)
     return problems
 
 
@@ -150,14 +152,21 @@ def _ends(port: Port, peer: Port, view: View) -> Iterator[tuple[int, str]]:
 
 
 def port_sets(port: Port, before: Port | None, view: View) -> set[str]:
-    """The addresses of a router's port count among what the router reaches."""
-    if port.router is None or port.addresses == (before.addresses if before else ()):
+    """The addresses of a router's port count among what the router reaches; floating IPs stand for those of
+    a machine's."""
+    if port.addresses == (before.addresses if before else ()):
         return set()
+    if port.router is None:
+        return {f"port/{port.id}"} if before is not None and _loses(port, before) else set()
     sets = {f"router/{port.router}"}
     peer = view.peer(port.id)
     if peer is not None and peer.router is not None:
         sets.add(f"router/{peer.router}")
     return sets
+
+
+def _loses(port: Port, before: Port) -> bool:
+    return not {a.ip for a in before.addresses} <= {a.ip for a in port.addresses}
 
 
 # --- links --------------------------------------------------------------------------------------------
@@ -214,3 +223,8 @@ def link_sets(link: Link, before: Link | None, view: View) -> set[str]:
     ends = [end for end in (view.get(Port, link.a), view.get(Port, link.b)) if end is not None]
     devices = {f"router/{e.router}" if e.router is not None else f"network/{e.network}" for e in ends}
     return devices | {f"port/{end.id}" for end in ends}  # a port is linked or bound
+
+
+def routers_of(link: Link, view: View) -> set[str]:
+    ends = (view.get(Port, link.a), view.get(Port, link.b))
+    return {f"router/{end.router}" for end in ends if end is not None and end.router is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onehop.model.errors import Problem
 from onehop.model.fields import Leaf, gather, references, values
 from onehop.model.kinds import KINDS, Object, Scope, kind_of
+from onehop.model.nat import FloatingIp
 from onehop.model.switching import Network, Port, Subnet
 from onehop.model.view import View
 
@@ -50,7 +51,7 @@ def _needed(obj: Object) -> set[str]:
     """The grants of which one is needed to refer to a network of another project."""
     if isinstance(obj, Port):
         return {"link", "external"} if obj.kind == "router" else {"use"}
-    return set()
+    return {"external"} if isinstance(obj, FloatingIp) else set()
 
 
 def granted(target: Object, project: str | None, view: View) -> set[str]:
