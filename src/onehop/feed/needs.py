@@ -7,6 +7,7 @@ told without looking at anything else.
     network ──► subnet, port, ACLs        port ──► binding ──► host ──► underlay
     router  ──► route,  port, ACLs        port ──► security group ──► rule ──► remote group ──► member
     port ──► link ──► both ends, as peers      rule, ACL ──► address group ──► entry      ACL ──► ACL
+    port, peer ──► NAT rule                    port ──► block of shared ports, floating IP ──► its subnet
 
 Invariants: the edges form no cycle (the model refuses cyclic jumps between ACLs), and each edge is given by
 one object only. `edges` lists those nearer to a device first, which is what lets `reach` keep counts while
@@ -22,14 +23,17 @@ from onehop.model import (
     Acl,
     AddressGroupEntry,
     Binding,
+    FloatingIp,
     Host,
     Link,
+    NatRule,
     Network,
     Object,
     Port,
     Route,
     Router,
     SecurityGroupRule,
+    SnatBlock,
     Subnet,
     kind_of,
 )
@@ -39,7 +43,7 @@ Node = str  # the id of an object, which then stands for all of it; or a role, a
 Edge = tuple[Node, Node]
 
 SHELL = "s:"  # a boundary's device without its ports
-PEER = "p:"  # a port at the end of a link: with its ACLs, without what hangs on it
+PEER = "p:"  # a port at the end of a link: with its ACLs and NAT rules, without what hangs on it
 REMOTE = "r:"  # a security group as the remote end of a rule: with its members, without its rules
 BARE = "b:"  # an object alone
 
@@ -47,13 +51,17 @@ BARE = "b:"  # an object alone
 _ATTACHED: dict[str, tuple[str, ...]] = {
     "network": ("subnet", "port"),
     "router": ("route", "port"),
-    "port": ("link", "binding"),
+    "port": ("link", "binding", "nat-rule", "floating-ip", "snat-block"),
     "security-group": ("security-group-rule",),
     "address-group": ("address-group-entry",),
     SHELL: ("subnet", "route"),
+    PEER: ("nat-rule",),
     REMOTE: ("port",),
 }
-_ANYTHING = ("subnet", "port", "route", "link", "binding", "security-group-rule", "address-group-entry")
+_ANYTHING = (
+    *("subnet", "port", "route", "link", "binding", "security-group-rule", "address-group-entry"),
+    *("nat-rule", "floating-ip", "snat-block"),
+)
 
 
 def object_of(node: Node) -> str:
@@ -163,6 +171,21 @@ def _acl(acl: Acl) -> Iterator[Edge]:
         yield from ((acl.id, BARE + port) for port in (match.in_port, match.out_port) if port)
 
 
+def _nat_rule(rule: NatRule) -> Iterator[Edge]:
+    yield rule.port, rule.id
+    yield PEER + rule.port, rule.id
+
+
+def _floating_ip(floating: FloatingIp) -> Iterator[Edge]:
+    if floating.port is not None:
+        yield floating.port, floating.id
+        yield floating.id, floating.subnet
+
+
+def _block(block: SnatBlock) -> Iterator[Edge]:
+    yield block.port, block.id
+
+
 _EDGES: dict[type[Object], Callable[[Any], Iterable[Edge]]] = {
     Network: _network,
     Router: _router,
@@ -175,4 +198,7 @@ _EDGES: dict[type[Object], Callable[[Any], Iterable[Edge]]] = {
     SecurityGroupRule: _rule,
     AddressGroupEntry: _entry,
     Acl: _acl,
+    NatRule: _nat_rule,
+    FloatingIp: _floating_ip,
+    SnatBlock: _block,
 }

@@ -12,11 +12,13 @@ from onehop.model import (
     AddressGroup,
     AddressGroupEntry,
     Binding,
+    FloatingIp,
     Grant,
     Host,
     HostAddress,
     Link,
     Match,
+    NatRule,
     Network,
     Object,
     Port,
@@ -24,6 +26,7 @@ from onehop.model import (
     Router,
     SecurityGroup,
     SecurityGroupRule,
+    SnatBlock,
     Subnet,
     Underlay,
 )
@@ -160,6 +163,31 @@ def _filters() -> list[list[Object]]:
     return slots
 
 
+def _translations() -> list[list[Object]]:
+    """Rules at routers' ports, floating IPs of external networks and of others, blocks of machines' ports."""
+    slots: list[list[Object]] = []
+    for n, at in enumerate((10, 12, 13, 15, 16)):
+        slots.append(
+            [
+                NatRule(id=uid(15, n), name=f"m{n}", port=port(at), action="masquerade"),
+                NatRule(id=uid(15, n), name=f"m{n}", port=port(at), action="masquerade", family="ipv6"),
+            ]
+        )
+    for n in range(4):
+        ip = f"10.0.{n}.9"
+        slots.append(
+            [
+                FloatingIp(id=uid(16, n), name=f"f{n}", subnet=uid(12, n), ip=ip),
+                FloatingIp(id=uid(16, n), name=f"f{n}", subnet=uid(12, n), ip=ip, port=port(n)),
+                FloatingIp(id=uid(16, n), name=f"f{n}", subnet=uid(12, n), ip=ip, port=port((n + 1) % 6)),
+            ]
+        )
+        slots.append(
+            [SnatBlock(id=uid(17, n), name=f"b{n}", port=port(n), rule=uid(15, n), ip="10.0.0.9", first=1024)]
+        )
+    return slots
+
+
 def _with(rule: SecurityGroupRule, **fields: str) -> SecurityGroupRule:
     return msgspec.structs.replace(rule, **fields)
 
@@ -185,5 +213,6 @@ SLOTS: list[list[Object]] = [
     *_joins(),
     *_bindings(),
     *_filters(),
+    *_translations(),
     *_machines(),
 ]

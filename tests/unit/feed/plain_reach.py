@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from onehop.model import Acl, Binding, Host, Link, Network, Port, Route, Router, SecurityGroupRule
+from onehop.model import (
+    Acl,
+    Binding,
+    FloatingIp,
+    Host,
+    Link,
+    NatRule,
+    Network,
+    Port,
+    Route,
+    Router,
+    SecurityGroupRule,
+    SnatBlock,
+)
 from onehop.model.view import View
 
 
@@ -134,17 +147,31 @@ class _Walk:
         for link in self.view.all(Link):
             if id in (link.a, link.b):
                 self.link(link.id)
+        self.rules(id)
+        for block in self.view.all(SnatBlock):
+            if block.port == id:
+                self.add(block.id)
+        for floating in self.view.all(FloatingIp):
+            if floating.port == id:
+                self.add(floating.id)
+                self.add(floating.subnet)
         port = self.view.get(Port, id)
         if port is not None:
             self.acls(*port.acls_in, *port.acls_out)
             for group in port.security_groups:
                 self.group(group)
 
+    def rules(self, port: str) -> None:
+        for rule in self.view.all(NatRule):
+            if rule.port == port:
+                self.add(rule.id)
+
     def link(self, id: str) -> None:
         self.add(id)
         link = self.view.get(Link, id)
         for end in (link.a, link.b) if link else ():
             self.add(end)
+            self.rules(end)
             port = self.view.get(Port, end)
             if port is not None:
                 self.acls(*port.acls_in, *port.acls_out)
