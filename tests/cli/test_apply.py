@@ -85,6 +85,11 @@ def test_the_plan_is_shown_and_nothing_is_done(stack: Stack) -> None:
     assert stack.project.do("network", "list", "-o", "json").json() == []
 
 
+def test_waiting_says_that_every_host_has_it(stack: Stack) -> None:
+    told = stack.do("apply", "--wait=5").out
+    assert told.endswith(f"done: {OBJECTS} created; every host has it\n")
+
+
 def test_applying_twice_changes_nothing(shop: Stack) -> None:
     before = shop.show("port", "web/web-1")
     assert shop.do("apply").out.startswith("nothing to do")

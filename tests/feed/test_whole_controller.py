@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from onehop.agent.feed_link import Controllers
 from onehop.agent.follow import Batch, Follower
 from onehop.agent.kept import Kept
 from onehop.feed.messages import PortReport
-from onehop.model import Port
+from onehop.model import Port, Router
 from tests.support.controller import Api, Controller, Json
 from tests.support.feeding import PAUSE, until
 
@@ -77,6 +78,26 @@ async def test_a_write_that_waits_returns_when_the_host_has_it(agent: Follower, 
         while (told := await asyncio.to_thread(status)) is None:
             pass
     assert (told["state"], told["host"], told["revision"]) == ("active", agent.host, bound["revision"])
+
+
+async def test_an_apply_that_waits_returns_when_the_host_has_all_of_it(agent: Follower, admin: Api) -> None:
+    def build() -> Json:
+        admin.create("projects", name="p2")
+        admin.told("POST", "/v1/networks", {"name": "web"}, params={"project": "p2"})
+        port = admin.told("POST", "/v1/ports", {"name": "a", "network": "web"}, params={"project": "p2"})
+        admin.told("POST", "/v1/bindings", {"port": port["id"], "host": "h1", "interface": "tap1"})
+        ports: Json = {f"b-{i}": {} for i in range(300)}  # in several batches, most of which concern no host
+        document = {"stack": "s", "project": "p2", "networks": {"more": {"ports": ports}}}
+        document["routers"] = {"edge": {"attach": ["web"]}}
+        document["networks"]["more"]["subnets"] = {"v4": {"cidr": "10.9.0.0/22"}}
+        reply = admin.call("POST", "/v1/apply", {"document": document}, params={"wait": "20"})
+        return json.loads(reply.text.splitlines()[-1])
+
+    await until(lambda: agent.current)
+    done = await asyncio.to_thread(build)
+    assert done["event"] == "done"
+    assert done["convergence"] == {"done": True, "waiting": [], "dead": [], "controllers": []}
+    assert [router.name for router in agent.topology.all(Router)] == ["edge"]
 
 
 async def test_a_credential_that_has_expired_ends_the_feed(controller: Controller, admin: Api) -> None:

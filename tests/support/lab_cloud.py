@@ -75,16 +75,16 @@ class Tenant:
     def apply(self, document: Mapping[str, Any]) -> None:
         """Make it so, and return when every host has it."""
         body = {**document, "project": self.name, "stack": self.name}
-        for event in self.api.apply(body):
-            assert event.get("event") != "failed", event
-        self.converge()
+        *_, done = self.api.apply(body, wait=20)
+        assert not done["convergence"]["waiting"], f"hosts that did not follow: {done}"
 
     def converge(self) -> None:
-        """Every live host has what was changed up to now."""
+        """Every live host has what was changed up to now: it has come to a later change, of itself."""
+        title = f"change {next(self._changes)} of {self.name}"
         with self.lab.client() as api:
-            body = {"title": f"change {next(self._changes)}"}
-            waiting = api.update("projects", self.name, body, wait=20)["convergence"]["waiting"]
-        assert not waiting, f"hosts that did not follow: {waiting}"
+            for host in self.lab.spec.hosts:
+                waiting = api.update("hosts", host, {"title": title}, wait=20)["convergence"]["waiting"]
+                assert not waiting, f"hosts that did not follow: {waiting}"
 
     def plug(self, path: str, host: str) -> None:
         self.lab.add_vm(Vm(self.vm(path), f"{self.name}:{path}", host))

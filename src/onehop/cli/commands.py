@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onehop.cli.nouns import commands as noun_commands
 from onehop.cli.nouns import nouns
-from onehop.cli.spec import COMMON, CONTEXT, HELP, OUTPUT, PROJECT, Argument, Command, Option
+from onehop.cli.spec import COMMON, CONTEXT, HELP, OUTPUT, PROJECT, WAIT, Argument, Command, Option
 
 FILE = Option("file", "The document, YAML or JSON; `-` for standard input.", "FILE", short="f", required=True)
 YES = Option("yes", "Do not ask before deleting.", None, short="y")
@@ -79,7 +79,7 @@ _STACKS = (
         "apply again goes on.",
         "stacks:apply",
         (),
-        (FILE, STACK, YES, ADOPT, DRY, *COMMON),
+        (FILE, STACK, YES, ADOPT, DRY, WAIT, *COMMON),
         (("Make it so", "onehop apply -f shop.yaml"), ("Only look", "onehop apply -f shop.yaml --dry-run")),
     ),
     Command(
@@ -95,7 +95,7 @@ _STACKS = (
         "Delete the stack of a document: everything that it made.",
         "stacks:delete",
         (),
-        (FILE._replace(required=False), STACK, YES, DRY, *COMMON),
+        (FILE._replace(required=False), STACK, YES, DRY, WAIT, *COMMON),
         (("Take it down", "onehop delete -f shop.yaml"),),
     ),
     Command(

@@ -179,7 +179,8 @@ def _carry_out(call: Call, client: Client, file: documents.File, content: Json) 
             return 0
         _ask(plan)
         confirmed = [action["id"] for action in plan.deletions]
-    events = client.apply(content, adopt=bool(call.option("adopt")), deletions=confirmed)
+    wait = session.wait(call)
+    events = client.apply(content, adopt=bool(call.option("adopt")), deletions=confirmed, wait=wait)
     try:
         _follow(events, machine=machine, show_plan=confirmed is None)
     except ApiError as error:
@@ -220,7 +221,16 @@ def _done(event: Json) -> str:
         for name, past in (("create", "created"), ("update", "changed"), ("delete", "deleted"))
         if event.get(name)
     )
-    return f"done: {told or 'nothing to do'}"
+    return f"done: {told or 'nothing to do'}{_converged(event.get('convergence'))}"
+
+
+def _converged(convergence: Json | None) -> str:
+    if convergence is None:
+        return ""
+    late = [*convergence["waiting"], *convergence["controllers"]]
+    text = f"; not yet at {', '.join(late)}" if late else "; every host has it"
+    dead = convergence["dead"]
+    return text + (f" (not there: {', '.join(dead)})" if dead else "")
 
 
 class Bar:

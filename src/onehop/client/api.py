@@ -146,17 +146,20 @@ class Client:
         dry_run: bool = False,
         adopt: bool = False,
         deletions: Sequence[str] | None = None,
+        wait: float | None = None,
     ) -> Iterator[Json]:
         """Make a document so, and tell of the progress: `actions`, `planned`, `progress`, `done`.
 
-        `deletions` are the ids that may be deleted; without it, whatever is gone from the document.
+        `deletions` are the ids that may be deleted; without it, whatever is gone from the document. With
+        `wait`, `done` comes when every host concerned has it, or after so many seconds.
         """
         body: Json = {"document": document, "dry_run": dry_run, "adopt": adopt}
         if deletions is not None:
             body["deletions"] = list(deletions)
         last, event = "planned" if dry_run else "done", Json()
-        patience = max(self._timeout, 120.0)
-        for event in self.stream("POST", "/v1/apply", body, query=self._scope(), timeout=patience):
+        patience = max(self._timeout, 120.0) + (wait or 0.0)
+        query = self._scope() | ({} if wait is None else {"wait": wait})
+        for event in self.stream("POST", "/v1/apply", body, query=query, timeout=patience):
             yield event
         if event.get("event") != last:
             raise Unreachable(

@@ -42,8 +42,8 @@ class Convergence:
         return {"done": self.done, **lists}
 
 
-def _is_owed(owed: Owed, revision: int) -> bool:
-    return owed < revision if isinstance(owed, int) else revision in owed
+def _is_owed(owed: Owed, since: int, revision: int) -> bool:
+    return owed < revision if isinstance(owed, int) else any(since < r <= revision for r in owed)
 
 
 class Convergences:
@@ -67,24 +67,29 @@ class Convergences:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    async def wait(self, revision: int, seconds: float) -> Convergence:
-        """Return once a revision is in effect, or after this time with what is not."""
+    async def wait(self, revision: int, seconds: float, since: int | None = None) -> Convergence:
+        """Return once a revision is in effect, or after this time with what is not.
+
+        With `since`: once everything is that came after that one, up to this one.
+        """
         state: Convergence | None = None
         try:
             async with asyncio.timeout(seconds):
                 await self._cache.wait_for(revision)
-                while not (state := self.state(revision)).done:
+                while not (state := self.state(revision, since)).done:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             pass
         return state or Convergence(revision, (), (), (self._feed.name,))
 
-    def state(self, revision: int) -> Convergence:
-        """How far a recent revision has come by now."""
+    def state(self, revision: int, since: int | None = None) -> Convergence:
+        """How far a recent revision, or all since another one, has come by now."""
+        revision = min(revision, self._feed.revision)  # what came after that was about no object
+        since = revision - 1 if since is None else min(since, revision - 1)
         dead = self._presence.dead()
         waiting, gone = set(), set()
-        for host in self._feed.concerned(revision):
+        for host in self._feed.concerned(since, revision):
             floor = self._feed.floor(host)
             if floor is not None:
                 if floor < revision:
@@ -97,7 +102,7 @@ class Convergences:
         for name, seen, behind in self._others():
             if seen < revision:
                 controllers.add(name)
-            waiting.update(host for host, owed in behind.items() if _is_owed(owed, revision))
+            waiting.update(host for host, owed in behind.items() if _is_owed(owed, since, revision))
         return Convergence(revision, tuple(sorted(waiting)), tuple(sorted(gone)), tuple(sorted(controllers)))
 
     def _others(self) -> Iterator[tuple[str, int, dict[str, Owed]]]:

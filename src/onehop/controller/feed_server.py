@@ -103,9 +103,12 @@ class FeedServer:
     def session(self, host: str) -> Session | None:
         return self._sessions.get(host)
 
-    def concerned(self, revision: int) -> frozenset[str]:
-        """The hosts, connected or absent, that a recent revision concerned."""
-        return self._concerned.get(revision, frozenset())
+    def concerned(self, since: int, revision: int) -> set[str]:
+        """The hosts, connected or absent, that a recent revision concerned, or any after `since` up to it."""
+        if revision == since + 1:
+            return set(self._concerned.get(revision, ()))
+        found = (hosts for r, hosts in self._concerned.items() if since < r <= revision)
+        return set().union(*found)
 
     def floor(self, host: str) -> int | None:
         """The revision up to which all is in effect at a host; None if it is not connected."""

@@ -39,9 +39,14 @@ class Parts:
         feed = await Feed.open(store, cache)
         return cls(store, cache, engine, statuses, ChangeLog(cache), Metrics(cache), feed, ca)
 
-    async def converge(self, revision: Revision, seconds: float) -> Mapping[str, Any]:
-        """Wait, at most so long, until the hosts concerned have applied a revision; tells who has not."""
-        return (await self.feed.convergences.wait(revision, seconds)).told()
+    async def converge(
+        self, revision: Revision, seconds: float, since: Revision | None = None
+    ) -> Mapping[str, Any]:
+        """Wait, at most so long, until the hosts concerned have applied a revision; tells who has not.
+
+        With `since`, all that came after that one, too.
+        """
+        return (await self.feed.convergences.wait(revision, seconds, since)).told()
 
     async def close(self) -> None:
         """Everything but the store, which belongs to whoever opened it."""

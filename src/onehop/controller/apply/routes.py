@@ -6,7 +6,7 @@ The reply to `apply` is a stream of JSON lines:
     {"event": "reachability", "appears": [...], "vanishes": [...], "complete": bool}   with `dry_run`
     {"event": "planned", "create": n, "update": n, "delete": n, "unchanged": n, "settled": bool}
     {"event": "progress", "done": n, "total": n}      as it is carried out
-    {"event": "done", "create": n, "update": n, "delete": n, "revision": n}
+    {"event": "done", "create": n, "update": n, "delete": n, "revision": n}    with `wait`: "convergence", too
     {"error": {..., "status": n}}                     instead of `done`, if something stands in the way
 
 What is wrong with the document itself is refused before the stream begins, as by any other call. With
@@ -34,9 +34,9 @@ from onehop.controller.apply.plan import Plan, Planner
 from onehop.controller.apply.reachability import reachability
 from onehop.controller.apply.record import Record
 from onehop.controller.apply.stack import Stack
-from onehop.controller.calls import Call
-from onehop.controller.decode import body, convert, only_parameters, parameter
-from onehop.controller.openapi import PROJECT, operation
+from onehop.controller.calls import MAX_WAIT, Call
+from onehop.controller.decode import body, convert, only_parameters, parameter, seconds
+from onehop.controller.openapi import PROJECT, WAIT, operation
 from onehop.controller.openapi import parameter as parameter_
 from onehop.controller.refusals import Conflict, Forbidden, NotFound, Refusal, Unprocessable
 from onehop.controller.schemas import ref
@@ -64,9 +64,9 @@ class Apply(msgspec.Struct, forbid_unknown_fields=True):
 @post("/v1/apply")
 async def apply(request: AnyRequest) -> Stream:
     call = Call.of(request, LINES)
-    only_parameters(request, ("project",))
-    wanted = convert(await body(request), Apply)
-    job = _job(call, wanted)
+    only_parameters(request, ("project", "wait"))
+    wait = parameter(request, "wait", seconds(MAX_WAIT))
+    job = _job(call, convert(await body(request), Apply), wait)
     before = await record.read(call.here.store, job.stack)
     plan = await job.plan(before)
     return Stream(_reply(job, plan, before), media_type=LINES, status_code=200)
@@ -80,6 +80,7 @@ class Job:
     wanted: Apply
     document: Document
     stack: Stack
+    wait: float | None  # for hosts to follow, at the end
 
     async def plan(self, before: Record | None) -> Plan:
         """Plan against what is there now, letting others have their turn in between."""
@@ -118,7 +119,7 @@ class Job:
             raise Conflict("the plan has changed since it was shown; apply again to see it anew", problems)
 
 
-def _job(call: Call, wanted: Apply) -> Job:
+def _job(call: Call, wanted: Apply, wait: float | None) -> Job:
     try:
         document = parse(wanted.document)
     except Invalid as error:
@@ -132,7 +133,7 @@ def _job(call: Call, wanted: Apply) -> Job:
     may = call.actor.may_write(project) if project is not None else call.actor.is_admin
     if not may and not wanted.dry_run:
         raise Forbidden("you may read here, but not apply documents")
-    return Job(call, wanted, document, Stack(document.stack, project))
+    return Job(call, wanted, document, Stack(document.stack, project), wait)
 
 
 def _project(call: Call, named: str | None) -> str | None:
@@ -191,8 +192,9 @@ def _is_recorded(job: Job, plan: Plan, before: Record | None) -> bool:
 
 async def _carry_out(job: Job, plan: Plan, before: Record | None) -> AsyncIterator[dict[str, Any]]:
     here = job.call.here
+    since = here.cache.revision
     if not plan.actions and _is_recorded(job, plan, before):
-        yield {"event": "done", **_counts(plan), "revision": here.cache.revision}
+        yield await _done(job, plan, since)
         return
     known = record.union(before.stated if before is not None else {}, plan.stated)
     await record.write(here.store, job.stack, Record(known, job.wanted.document, done=False))
@@ -206,7 +208,15 @@ async def _carry_out(job: Job, plan: Plan, before: Record | None) -> AsyncIterat
         await record.write(here.store, job.stack, Record(plan.stated, job.wanted.document))
     else:
         await record.remove(here.store, job.stack)
-    yield {"event": "done", **_counts(plan), "revision": here.cache.revision}
+    yield await _done(job, plan, since)
+
+
+async def _done(job: Job, plan: Plan, since: int) -> dict[str, Any]:
+    here, revision = job.call.here, job.call.here.cache.revision
+    told = {"event": "done", **_counts(plan), "revision": revision}
+    if job.wait is None:
+        return told
+    return told | {"convergence": await here.converge(revision, job.wait, since)}
 
 
 def _executor(job: Job) -> Executor:
@@ -254,7 +264,7 @@ PATHS = {
         "post": operation(
             "Make a document's topology so, telling the plan and the progress as JSON lines",
             None,
-            parameters=[PROJECT],
+            parameters=[PROJECT, WAIT],
             body=ref("Apply"),
             reply_type=LINES,
         )
