@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -58,8 +59,15 @@ class Surroundings:
 
     def local(self, underlays: set[int]) -> Local:
         """What the compiler is to know. No port is plugged into the underlay or our own devices."""
+        own = {
+            index: ip
+            for index, ip in sorted(self.addresses, reverse=True)
+            if not ip_address(ip).is_link_local
+        }
         plugs = {
-            link.name: Interface(link.index, link.kind == "veth" and link.peer_elsewhere)
+            link.name: Interface(
+                link.index, link.kind == "veth" and link.peer_elsewhere, own.get(link.index, "")
+            )
             for link in self.links.values()
             if link.index not in underlays and link.name not in self.own and link.name != "lo"
         }

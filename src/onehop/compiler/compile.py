@@ -16,6 +16,8 @@ from onehop.compiler import (
     facts,
     flood,
     ingress_port,
+    nat,
+    nat_blocks,
     neighbours,
     router,
     routes,
@@ -33,12 +35,15 @@ from onehop.compiler.unit import Step
 from onehop.model import (
     KINDS,
     AddressGroupEntry,
+    FloatingIp,
     Host,
     Link,
+    NatRule,
     Network,
     Port,
     Route,
     Router,
+    SnatBlock,
 )
 from onehop.model.view import View
 
@@ -52,6 +57,16 @@ PIPELINE: tuple[Step, ...] = (
     # from here on, zones are known
     Step("connected", routes.connected, per=Port),
     Step("route", routes.route, per=Route),
+    Step("exit", nat.exit, per=Port),
+    # translation: those that come first have their way with a source
+    Step("floating_ip", nat.floating_ip, per=FloatingIp),
+    Step("static_rule", nat.static_rule, per=NatRule),
+    Step("snat_rule", nat.snat_rule, per=NatRule),
+    Step("masquerade_rule", nat.masquerade_rule, per=NatRule),
+    Step("forward_rule", nat.forward_rule, per=NatRule),
+    Step("external", nat.external),
+    Step("block", nat_blocks.block, per=SnatBlock),
+    Step("binding", nat_blocks.binding),
     # rows
     Step("host", underlay.host, per=Host),
     Step("router", router.router, per=Router),

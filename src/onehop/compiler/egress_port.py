@@ -8,6 +8,8 @@ from __future__ import annotations
 from onehop.compiler import facts
 from onehop.compiler.unit import Scope
 from onehop.model import Link, Port
+from onehop.model.translation import is_usable_uplink
+from onehop.model.zones import is_uplink
 
 
 def link(to: Scope, id: str) -> None:
@@ -24,5 +26,13 @@ def uplink(to: Scope, id: str) -> None:
     """A router's port that is bound rather than linked makes the router a boundary."""
     port = to.get(Port, id)
     assert port is not None
-    if port.router is not None and port.kind == "router" and to.link(id) is None and to.bindings(id):
+    if port.router is not None and is_uplink(to, port):
         to.say(facts.boundary(port.router), True)
+
+
+def is_usable(to: Scope, port: Port) -> bool:
+    """Whether packets can leave by a router's port, and what is at its other end is switched on."""
+    peer = to.peer(port.id)
+    if peer is None and is_uplink(to, port):
+        return is_usable_uplink(to, port)
+    return port.admin_up and (peer is None or peer.admin_up)

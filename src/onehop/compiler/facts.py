@@ -23,6 +23,7 @@ class Interface(NamedTuple):
 
     ifindex: int
     redirect_peer: bool = False  # a veth whose peer is in another namespace
+    address: str = ""  # that the host itself has there, beyond the link
 
 
 class Face(NamedTuple):
@@ -41,6 +42,16 @@ class Way(NamedTuple):
     port: str  # then, that interface
     action: int
     hops: tuple[tuple[bytes, int, int], ...]  # address, key of the port, weight
+
+
+class External(NamedTuple):
+    """What an external address or prefix of a router is to one rule or floating IP."""
+
+    rank: int  # of those that say what it stands for, the lowest goes first
+    by: str
+    flags: int  # NatDestinationFlag
+    to: bytes
+    bits: int
 
 
 def interface(name: str) -> Topic[Interface]:
@@ -103,3 +114,27 @@ def too_long(rules: str) -> Topic[int]:
 def address_set(group: str) -> Topic[int]:
     """The id of the set of a group's addresses, if any rule asks for it."""
     return Topic("address set", group)
+
+
+def exits(zone: str, network: str) -> Topic[str]:
+    """The routers' ports by which a zone, by its name, leads to a network."""
+    return Topic("exits", zone, network)
+
+
+def externals(router: str, prefix: str) -> Topic[External]:
+    return Topic("externals", router, prefix)
+
+
+def external_prefixes(router: str) -> Topic[tuple[str, External]]:
+    """Those of more than one address: single ones within them inherit what they stand for."""
+    return Topic("external prefixes", router)
+
+
+def translates(object: str) -> Topic[bool]:
+    """Said of a router that has external addresses, and of a port that changes what leaves by it."""
+    return Topic("translates", object)
+
+
+def blocks(port: str, rule: str) -> Topic[tuple[bytes, int]]:
+    """What a port has of the addresses that a rule shares: address, first port."""
+    return Topic("blocks", port, rule)

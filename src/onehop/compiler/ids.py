@@ -24,6 +24,8 @@ LIMITS: Mapping[str, int] = {
     "rules": _FREE,  # of security groups and ACLs, for traces
     "filters": _FREE,  # security groups and ACLs, for traces
     "routes": _FREE,  # for traces
+    "block_lists": table("block_spans").size,
+    "shared_rules": _FREE,  # NAT rules that share addresses, by family
 }
 FIRST = {"hosts": THIS_HOST + 1}  # 0 is none
 

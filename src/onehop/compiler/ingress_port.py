@@ -14,6 +14,7 @@ from onehop.datapath.tables import SOURCE_BITS, THIS_HOST
 from onehop.datapath.words import PortFlag, PortKind, SourceFlag
 from onehop.model import Binding, Port
 from onehop.model.formats import parse_cidr, parse_mac
+from onehop.model.zones import is_uplink
 
 _KINDS = {
     "vm": PortKind.VM,
@@ -52,7 +53,7 @@ def port(to: Scope, id: str) -> None:
         device=face.number,
         kind=_KINDS[port.kind],
         mac=parse_mac(port.mac),
-        flags=_flags(port, face, plug),
+        flags=_flags(to, port, face, plug),
         peer=peer.key if peer is not None else 0,
         zone=to.zone(to.device(port)),
         host=plug.host,
@@ -69,7 +70,7 @@ def port(to: Scope, id: str) -> None:
         to.row("interfaces", InterfaceKey(plug.interface.ifindex, plug.vlan), port.key)
 
 
-def _flags(port: Port, face: facts.Face, plug: Plug) -> PortFlag:
+def _flags(to: Scope, port: Port, face: facts.Face, plug: Plug) -> PortFlag:
     flags = PortFlag(0)
     if port.admin_up:
         flags |= PortFlag.UP
@@ -79,6 +80,10 @@ def _flags(port: Port, face: facts.Face, plug: Plug) -> PortFlag:
         flags |= PortFlag.SECURITY
     if plug.interface is not None and plug.interface.redirect_peer:
         flags |= PortFlag.REDIRECT_PEER
+    if face.is_router and is_uplink(to, port):
+        flags |= PortFlag.UPLINK
+    if to.one(facts.translates(port.id)) is not None:
+        flags |= PortFlag.NAT
     return flags
 
 
@@ -100,7 +105,18 @@ def _plug(to: Scope, port: Port) -> Plug:
     interface = to.one(facts.interface(name)) if name is not None else None
     if name is not None and interface is None:
         to.problem(port.id, f"interface {name} is absent")
+    elif interface is not None and interface.address and port.router is not None and binding.vlan is None:
+        to.problem(port.id, _taken(name, interface.address))
+        interface = None
     return Plug(THIS_HOST, interface, binding.vlan or 0)
+
+
+def _taken(name: str | None, address: str) -> str:
+    """An uplink takes all that comes in by its interface: the host could no longer be reached there."""
+    return (
+        f"interface {name} has an address of the host itself, {address}; an uplink needs an interface, "
+        "or a VLAN of one, to itself"
+    )
 
 
 def _interface(to: Scope, binding: Binding) -> str | None:

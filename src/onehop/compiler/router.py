@@ -23,12 +23,17 @@ def router(to: Scope, id: str) -> None:
         return
     row = structs.Router(
         zone=to.zone(id),
-        flags=RouterFlag.UP if router.admin_up else RouterFlag(0),
+        flags=_flags(router, to.one(facts.translates(id)) is not None),
         acls_in=acls.place(to, router.acls_in),
         acls_forward=acls.place(to, router.acls_forward),
         acls_out=acls.place(to, router.acls_out),
     )
     to.row("routers", face.number, row)
+
+
+def _flags(router: Router, translates: bool) -> RouterFlag:
+    flags = RouterFlag.UP if router.admin_up else RouterFlag(0)
+    return flags | RouterFlag.NAT if translates else flags
 
 
 def addresses(to: Scope, id: str) -> None:

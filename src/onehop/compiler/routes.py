@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from onehop.compiler import facts
 from onehop.compiler.addresses import ANYWHERE, packed, prefix_key, prefixes_of, whole
+from onehop.compiler.egress_port import is_usable
 from onehop.compiler.facts import Way
 from onehop.compiler.unit import Scope
 from onehop.datapath import structs
@@ -30,8 +31,7 @@ def connected(to: Scope, id: str) -> None:
     """A router's port that packets can leave by, and the prefixes that are reached there."""
     port = to.get(Port, id)
     assert port is not None
-    peer = to.peer(id)
-    if port.router is None or not port.admin_up or (peer is not None and not peer.admin_up):
+    if port.router is None or not is_usable(to, port):
         return
     to.say(facts.usable(id), port.key)
     for prefix in prefixes_of(to, port):

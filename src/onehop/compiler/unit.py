@@ -96,10 +96,13 @@ class Scope(Tracked):
         self.result.ids.add((space, name))
         return self._world.number(space, name)
 
+    def zone_name(self, device: str) -> str:
+        self.reads.add(Topic("zone", device))
+        return self._world.zone_of(device)
+
     def zone(self, device: str) -> int:
         """The zone of a device. Its flows are what the rows here are about."""
-        self.reads.add(Topic("zone", device))
-        zone = self.number("zones", self._world.zone_of(device))
+        zone = self.number("zones", self.zone_name(device))
         self.result.zones.add(zone)
         return zone
 

@@ -20,11 +20,13 @@ from onehop.model import (
     AddressGroupEntry,
     AddressPair,
     Binding,
+    FloatingIp,
     Grant,
     Host,
     HostAddress,
     Link,
     Match,
+    NatRule,
     Network,
     NextHop,
     Object,
@@ -34,13 +36,15 @@ from onehop.model import (
     Router,
     SecurityGroup,
     SecurityGroupRule,
+    SnatBlock,
     Subnet,
     Underlay,
 )
+from onehop.model.switching import Pool
 
 KINDS = (
     *("network", "router", "port", "link", "binding", "group", "rule", "acl", "addresses", "entry"),
-    *("host", "subnet", "route", "underlay"),
+    *("host", "subnet", "route", "underlay", "translation", "floating", "block"),
 )
 HERE = 0  # the host that is compiled for
 
@@ -207,6 +211,40 @@ def _filters() -> list[list[Object]]:
     return slots
 
 
+def _translations() -> list[list[Object]]:
+    """Rules at routers' ports 14 to 19, floating IPs, and blocks of what the rules share."""
+    slots: list[list[Object]] = []
+    for n in range(6):
+        rule = made(NatRule, "translation", n, port=uid("port", 14 + n), action="masquerade")
+        outside, inside = f"10.200.{n % 2}.0/30", f"10.0.{n % 4}.8/30"
+        forwards = {"protocol": "udp", "ports": "80-82", "to_port": 8080}
+        slots.append(
+            variants(
+                rule,
+                {"action": "snat", "pools": (Pool(first="10.200.0.1", last="10.200.0.3"),)},
+                {"action": "static", "external": outside, "internal": inside},
+                {"action": "dnat", "external": "10.200.0.1/32", "internal": "10.0.1.11/32", **forwards},
+                {"action": "dnat", "internal": "fd00:2::b/128"},
+                {"action": "snat", "pools": (Pool(first="fd00:ffff::1", last="fd00:ffff::2"),)},
+            )
+        )
+    for n in range(4):
+        floating = made(FloatingIp, "floating", n, subnet=uid("subnet", n), ip=f"10.0.{n}.200")
+        slots.append(
+            variants(
+                msgspec.structs.replace(floating, port=uid("port", n)),
+                {"port": uid("port", (n + 1) % 4)},
+                {"port": uid("port", n), "port_ip": "10.0.3.9"},
+                {"port": None},
+            )
+        )
+    for n in range(8):
+        rule, first = uid("translation", n % 2), 1024 + 128 * (n % 5)
+        block = made(SnatBlock, "block", n, port=uid("port", n % 3), rule=rule, ip="10.200.0.1", first=first)
+        slots.append(variants(block, {"ip": "fd00:ffff::1", "first": 2048}, {"port": uid("port", n % 5)}))
+    return slots
+
+
 def _hosts() -> list[list[Object]]:
     slots: list[list[Object]] = [variants(made(Underlay, "underlay", n), {"mtu": 9000}) for n in range(2)]
     for n in range(3):
@@ -226,10 +264,13 @@ SLOTS: list[list[Object]] = [
     *_bindings(),
     *_filters(),
     *_hosts(),
+    *_translations(),
 ]
 
 LOCALS = [
     Local(),
     Local({f"t{n}": Interface(20 + n) for n in range(4)}, {"192.0.2.1": Interface(2)}),
-    Local({"t0": Interface(20), "t1": Interface(31, True)}, {"2001:db8::1": Interface(3)}),
+    Local(
+        {"t0": Interface(20, address="192.0.2.9"), "t1": Interface(31, True)}, {"2001:db8::1": Interface(3)}
+    ),
 ]
