@@ -137,7 +137,7 @@ class Follower:
         self._link.say(Report(health=self._all_health()))
 
     async def follow(self, target: Target) -> str | None:
-        """Follow something on demand. Its id, once all that comes with it is in effect; None if it is not.
+        """Follow something on demand. What to `release`, once it is all in effect; None if there is none.
 
         Bound it with a timeout: without a controller it waits.
         """

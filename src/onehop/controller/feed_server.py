@@ -20,6 +20,7 @@ import structlog
 from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.feed_frames import Frames
 from onehop.controller.feed_session import Channel, Closed, Session
+from onehop.controller.feed_targets import find_target
 from onehop.controller.feed_upward import Upward
 from onehop.controller.learned import LearnedEntries
 from onehop.controller.reports import Reports
@@ -45,7 +46,6 @@ from onehop.feed.messages import (
 )
 from onehop.feed.reach import Reach
 from onehop.model import Binding, Host, Role, Token
-from onehop.model.claims import key_claim
 
 HELLO_WAIT = 10.0  # seconds for a host to say who it is
 STALL = 30.0  # seconds that a host may take no data
@@ -253,7 +253,6 @@ class FeedServer:
         else:
             self._reach.connect(host, hello.asks)
         session = self._sessions[host] = Session(host, hello.agent, channel)
-        session.asks = len(hello.asks)
         holdings = self._reach.holdings(host)
         if hello.incarnation == self._incarnation and hello.digests:
             mine = digests((id, self._cache.revision_of(id)) for id in holdings)
@@ -416,30 +415,15 @@ class FeedServer:
         session.sync()
 
     def _follow(self, session: Session, targets: tuple[Target, ...]) -> None:
-        session.asks += len(targets)
-        if session.asks > MAX_ASKS:
+        ids = [find_target(self._cache, self._reach, session.host, target) for target in targets]
+        new = {id for id in ids if id is not None} - self._reach.asks(session.host)
+        if len(self._reach.asks(session.host)) + len(new) > MAX_ASKS:
             raise BadFrame(f"a host may ask for {MAX_ASKS} things at most; come back without old ones")
-        ids = self._resolve(targets)
-        delta = self._reach.ask(session.host, [id for id in ids if id is not None])
+        delta = self._reach.ask(session.host, sorted(new))
         session.answers.append(Answer(targets, tuple(ids)))
         session.owe(delta.puts)
         session.news.set()
 
     def _release(self, session: Session, targets: tuple[Target, ...]) -> None:
-        ids = self._resolve(targets)
-        gone = [target for target in targets if isinstance(target, str)]
-        delta = self._reach.let_go(session.host, {*gone, *(id for id in ids if id is not None)})
-        session.asks = max(0, session.asks - len(targets))
+        delta = self._reach.let_go(session.host, {target for target in targets if isinstance(target, str)})
         session.owe(delta.removes)
-
-    def _resolve(self, targets: tuple[Target, ...]) -> list[str | None]:
-        ids = []
-        for target in targets:
-            id = self._owner(target) if isinstance(target, int) else target
-            known = self._cache.view.find(id) if id is not None else None
-            ids.append(id if known is not None else None)
-        return ids
-
-    def _owner(self, number: int) -> str | None:
-        """The port or network that has a key."""
-        return self._cache.holders.owner(key_claim(number))

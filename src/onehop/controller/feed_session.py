@@ -63,7 +63,6 @@ class Session:
         self.health: dict[str, str] = {}
         self.lessons: set[str] = set()  # ports of which other hosts have learned something new
         self.learned: dict[str, dict[tuple[str, str], str]] = {}
-        self.asks = 0
         self.heard = asyncio.get_running_loop().time()
         self.sending: float | None = None  # since when a frame is on its way out
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()

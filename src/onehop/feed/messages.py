@@ -41,7 +41,23 @@ Id = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
 Short = Annotated[str, Meta(max_length=64)]
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Target = Id | Annotated[int, Meta(ge=1, le=(1 << 24) - 1)]  # an object by its id, or by its key on the wire
+Key = Annotated[int, Meta(ge=1, le=(1 << 24) - 1)]
+
+
+class Holder(msgspec.Struct, frozen=True, array_like=True, tag="holder"):
+    """Whoever has an address on a network, with what is around it."""
+
+    network: Id
+    ip: Short
+
+
+class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
+    """Where the port with a key is, and nothing around it: enough to talk with it."""
+
+    key: Key
+
+
+Target = Id | Key | Holder | End  # what is around an object, by its id or by its key on the wire
 Targets = Annotated[tuple[Target, ...], Meta(max_length=1024)]
 
 
@@ -129,7 +145,7 @@ class Hello(Message, frozen=True, array_like=True, tag="hello"):
     agent: Short  # the agent's own version, for people
     incarnation: Short  # of the store that it holds something of; empty, if it holds nothing
     digests: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=256)]
-    asks: Annotated[tuple[Id, ...], Meta(max_length=MAX_ASKS)]  # what it followed on demand, and still wants
+    asks: Annotated[tuple[Id, ...], Meta(max_length=MAX_ASKS)]  # what `Answer`s named, and it still wants
 
 
 class Held(Message, frozen=True, array_like=True, tag="held"):
@@ -237,9 +253,8 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(Message, frozen=True, array_like=True, tag="answer"):
-    """What came of a `Follow`: the ids of the targets, or None where there is no such thing.
-
-    What they bring comes before it.
+    """What came of a `Follow`: what is followed now, to be named in `Release`, or None where there is no such
+    thing. What they bring comes before it.
     """
 
     targets: Targets

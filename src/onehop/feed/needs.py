@@ -46,6 +46,7 @@ SHELL = "s:"  # a boundary's device without its ports
 PEER = "p:"  # a port at the end of a link: with its ACLs and NAT rules, without what hangs on it
 REMOTE = "r:"  # a security group as the remote end of a rule: with its members, without its rules
 BARE = "b:"  # an object alone
+END = "e:"  # a port as the far end of a connection: where it is, and nothing of what is around it
 
 # The kinds that attach themselves to another object in a role, as `edges` says.
 _ATTACHED: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,7 @@ _ATTACHED: dict[str, tuple[str, ...]] = {
     SHELL: ("subnet", "route"),
     PEER: ("nat-rule",),
     REMOTE: ("port",),
+    END: ("binding",),
 }
 _ANYTHING = (
     *("subnet", "port", "route", "link", "binding", "security-group-rule", "address-group-entry"),
@@ -71,7 +73,7 @@ def object_of(node: Node) -> str:
 
 def roles(id: str) -> tuple[Node, ...]:
     """All nodes that can be about an object."""
-    return (id, SHELL + id, PEER + id, REMOTE + id, BARE + id)
+    return (id, SHELL + id, PEER + id, REMOTE + id, BARE + id, END + id)
 
 
 def edges(obj: Object) -> tuple[Edge, ...]:
@@ -144,6 +146,7 @@ def _link(link: Link) -> Iterator[Edge]:
 
 def _binding(binding: Binding) -> Iterator[Edge]:
     yield binding.port, binding.id
+    yield END + binding.port, binding.id
     yield binding.id, binding.host
 
 

@@ -7,7 +7,8 @@ routers with uplinks (an *uplink* is a router's port of kind `router` with a bin
 * With a zone come the shells of the boundaries it is linked to: their devices, subnets, routes and uplinks,
   the links among them, and from the zone's side the links by which the walk arrives. Not the other tenants.
 * A host with an uplink (a gateway) follows its boundaries whole, and every zone behind them.
-* What a host asks for (a port, network or router) is followed like a bound port's surroundings.
+* What a host asks for (a port, network or router) is followed like a bound port's surroundings; a port as an
+  *end* (`needs.END` and its id) only with where it is.
 
 What hangs on these, down to the underlays of the hosts where the ports are, is said by `needs`.
 
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 from onehop.feed.areas import Area, Areas
 from onehop.feed.bundles import Bundle, Bundles
-from onehop.feed.needs import SHELL, edges
+from onehop.feed.needs import END, SHELL, edges, object_of
 from onehop.model import Binding, Link, Network, Object, Port, Router
 from onehop.model.view import Overlay, View
 
@@ -44,7 +45,7 @@ class _Stand(NamedTuple):
     """A host stands at a port or device: it is bound there, or asked for it."""
 
     host: str
-    port: str | None
+    port: str | None  # or a port as an end
     device: str | None
     gateway: bool
 
@@ -120,7 +121,7 @@ class Reach:
         return self._bundles.hosts_with(id)
 
     def ask(self, host: str, targets: Iterable[str]) -> Delta:
-        """Follow ports, networks or routers, until told to let go of them."""
+        """Follow ports, networks, routers or ends, until told to let go of them."""
         for target in targets:
             self._ask(host, target)
         return self._noted().get(host, Delta(frozenset(), frozenset()))
@@ -131,6 +132,10 @@ class Reach:
                 self._stand(f"{host} {target}", None)
                 self._forget_ask(host, target)
         return self._noted().get(host, Delta(frozenset(), frozenset()))
+
+    def asks(self, host: str) -> frozenset[str]:
+        """What a connected host asked for."""
+        return frozenset(self._asks_of[host])
 
     def ask_anew(self, host: str, targets: Iterable[str]) -> None:
         """Put these in the place of all that a host asked for; `holdings` then says what it should have."""
@@ -236,8 +241,9 @@ class Reach:
             self._settle_link(link)
         for binding in bindings:
             self._settle_binding(binding)
-        for host in list(self._asks.get(id, ())):
-            self._settle_ask(host, id)
+        for target in (id, END + id):
+            for host in list(self._asks.get(target, ())):
+                self._settle_ask(host, target)
 
     def _is_of(self, binding: str, port: str) -> bool:
         found = self._view.get(Binding, binding)
@@ -379,7 +385,9 @@ class Reach:
 
     def _settle_ask(self, host: str, target: str) -> None:
         now: _Stand | None = None
-        match self._view.find(target):
+        match self._view.find(object_of(target)):
+            case Port() if target != object_of(target):
+                now = _Stand(host, target, None, False)
             case Port():
                 now = _Stand(host, target, self._device(target), False)
             case Network() | Router():

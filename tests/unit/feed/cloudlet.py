@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from onehop.feed.needs import END
 from onehop.model import (
     Acl,
     AclRule,
@@ -65,7 +66,7 @@ def host(n: int) -> str:
 
 
 HOSTS = [host(n) for n in range(3)]
-TARGETS = [network(0), network(2), router(1), port(0), port(7), port(12)]
+TARGETS = [network(0), network(2), router(1), port(0), port(7), port(12), END + port(1), END + port(7)]
 
 
 def _networks() -> list[list[Object]]:

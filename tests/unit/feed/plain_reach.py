@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onehop.feed.needs import END, object_of
 from onehop.model import (
     Acl,
     Binding,
@@ -29,8 +30,10 @@ def plain_reach(view: View, host: str, asks: set[str]) -> set[str]:
             walk.port(binding.port)
             walk.stand(_device(view, binding.port), gateway=_is_uplink(view, binding.port))
     for target in asks:
-        found = view.find(target)
-        if isinstance(found, Port):
+        found = view.find(object_of(target))
+        if isinstance(found, Port) and target.startswith(END):
+            walk.end(found.id)
+        elif isinstance(found, Port):
             walk.port(target)
             walk.stand(_device(view, target), gateway=False)
         elif isinstance(found, Network | Router):
@@ -140,10 +143,7 @@ class _Walk:
     def port(self, id: str) -> None:
         if not self.once("port", id):
             return
-        self.add(id)
-        for binding in self.view.bindings(id):
-            self.add(binding.id)
-            self.host(binding.host)
+        self.end(id)
         for link in self.view.all(Link):
             if id in (link.a, link.b):
                 self.link(link.id)
@@ -165,6 +165,12 @@ class _Walk:
         for rule in self.view.all(NatRule):
             if rule.port == port:
                 self.add(rule.id)
+
+    def end(self, id: str) -> None:
+        self.add(id)
+        for binding in self.view.bindings(id):
+            self.add(binding.id)
+            self.host(binding.host)
 
     def link(self, id: str) -> None:
         self.add(id)
