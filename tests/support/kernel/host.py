@@ -50,6 +50,7 @@ from onehop.simulation.state import (
 )
 from onehop.simulation.verdict import Ask, Log, Request
 from tests.support.kernel.floor import Floor, Tap
+from tests.support.kernel.reasons import decided
 from tests.support.kernel.tables import BUDGETS, SIZES, Tables
 from tests.support.kernel.words import Names, ip_of, mac_of, packed
 
@@ -235,7 +236,8 @@ class KernelHost:
 
     def _dropped(self, verdict: Verdict, origin: str) -> Dropped:
         """A packet that asked, and was asked about here, was dropped for why it had to ask."""
-        return Dropped(self.id, Drop(verdict.refused or verdict.drop), origin if verdict.source else None)
+        numbers = self._compiler.assignment().ids
+        return decided(self.id, verdict, origin if verdict.source else None, numbers)
 
     def _out(self, verdict: Verdict, origin: str, out: bytes | None, came: dict[int, list[bytes]]) -> Event:
         """The packet itself, or the answer to it."""

@@ -15,6 +15,7 @@ from onehop.simulation.cloud.host import Host
 from onehop.simulation.connections import is_live
 from onehop.simulation.state import HINT_LIFE, Tuple
 from tests.support import network
+from tests.support.kernel import reasons
 from tests.support.kernel.cloud import Kernel, KernelCloud
 from tests.support.kernel.host import KernelHost
 from tests.support.kernel.words import packed
@@ -53,7 +54,12 @@ class Twin:
         return [
             *(f"- only the simulation: {self._words(one)}" for one in missing.elements()),
             *(f"+ only the kernel:     {self._words(one)}" for one in surplus.elements()),
+            *reasons.differences(spec.events, real.events, self._reason),
         ]
+
+    def _reason(self, reason: reasons.Reason) -> str:
+        (host, drop, port), stage, rule = reason
+        return self._words(("dropped", host, drop.name, port, "at", stage, "by", rule))
 
     def compare_states(self) -> list[str]:
         found = []
