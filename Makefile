@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bpf check lint types unit test differential docs bench-control bench-simulation bench-compiler bench-datapath bench clean demo demo-down
+.PHONY: help setup bpf check lint types unit test differential docs bench-control bench-simulation bench-compiler bench-datapath bench-nat bench clean demo demo-down
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 22
@@ -68,7 +68,10 @@ bench-compiler: setup ## the compiler, from nothing and after a change (a few se
 bench-datapath: setup ## the datapath beside a cable, plain routing, and bridge + VXLAN + nft (as root; six minutes)
 	$(BIN)/python -m bench.datapath
 
-bench: bench-simulation bench-compiler bench-datapath bench-control ## every bench in turn
+bench-nat: setup ## translation beside plain routing, and beside nft's masquerade; memory, blocks (as root; five minutes)
+	$(BIN)/python -m bench.nat
+
+bench: bench-simulation bench-compiler bench-datapath bench-nat bench-control ## every bench in turn
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist src/onehop/datapath/built .mypy_cache .ruff_cache

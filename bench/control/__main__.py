@@ -123,10 +123,12 @@ class Filled:
             yield Measured(controller)
 
     @contextmanager
-    def hosts(self, measured: Measured, count: int | None = None) -> Iterator[measures.Hosts]:
+    def hosts(
+        self, measured: Measured, count: int | None = None, module: str = "bench.control.hosts"
+    ) -> Iterator[measures.Hosts]:
         credentials = self._credentials[:count]
         self._say(f"{len(credentials)} hosts connect")
-        with measures.following(measured, credentials, self._folder) as hosts:
+        with measures.following(measured, credentials, self._folder, module=module) as hosts:
             yield hosts
 
 

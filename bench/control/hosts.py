@@ -76,7 +76,7 @@ class LightHost(asyncio.Protocol):
     def __init__(self, url: SplitResult, id: str, token: str) -> None:
         self.ready = asyncio.Event()
         self._url = url
-        self._id = id
+        self.id = id
         self._token = token
         self._buffer = bytearray()
         self._shaken = False
@@ -107,7 +107,7 @@ class LightHost(asyncio.Protocol):
             self._take(frame, now)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        print(f"host {self._id} lost its controller: {exc}", file=sys.stderr)
+        print(f"host {self.id} lost its controller: {exc}", file=sys.stderr)
         self._transport = None
 
     def say(self, message: Up) -> None:
@@ -119,10 +119,10 @@ class LightHost(asyncio.Protocol):
         if not found:
             return False
         if not head.startswith(b"HTTP/1.1 101"):
-            raise ValueError(f"the controller does not let {self._id} in: {head[:100]!r}")
+            raise ValueError(f"the controller does not let {self.id} in: {head[:100]!r}")
         self._shaken = True
         self._buffer = bytearray(rest)
-        self.say(Hello(VERSION, self._id, "bench", "", (), ()))
+        self.say(Hello(VERSION, self.id, "bench", "", (), ()))
         return True
 
     def _take(self, frame: Frame, now: int) -> None:
@@ -134,28 +134,35 @@ class LightHost(asyncio.Protocol):
             case Delta() as delta:
                 self._change(delta, now)
             case Goodbye() as goodbye:
-                print(f"host {self._id} was sent away: {goodbye.reason}", file=sys.stderr)
+                print(f"host {self.id} was sent away: {goodbye.reason}", file=sys.stderr)
 
     def _change(self, delta: Delta, now: int) -> None:
         self._told |= bool(delta.puts or delta.removes)
+        if self.ready.is_set():
+            self.hear(delta, now)
         if not delta.last:
             return
-        if self._told and self.ready.is_set():
-            print(f"{delta.revision} {now}")
         self._told = False
         self.ready.set()
         self.say(Applied(delta.revision))
+
+    def hear(self, delta: Delta, now: int) -> None:
+        """Part of a change; the last part ends it."""
+        if delta.last and self._told:
+            print(f"{delta.revision} {now}")
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
 
 
-async def connect(url: SplitResult, ca: str, credentials: list[dict[str, str]]) -> list[LightHost]:
+async def connect(
+    url: SplitResult, ca: str, credentials: list[dict[str, str]], kind: type[LightHost]
+) -> list[LightHost]:
     """Connect all, some at a time, each until it has all that there is."""
     loop = asyncio.get_running_loop()
     context = ssl.create_default_context(cafile=ca)
-    hosts = [LightHost(url, one["id"], one["token"]) for one in credentials]
+    hosts = [kind(url, one["id"], one["token"]) for one in credentials]
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(host: LightHost) -> None:
@@ -178,9 +185,9 @@ async def stay(hosts: list[LightHost]) -> None:
             host.say(Alive())
 
 
-async def play(told: dict[str, object]) -> None:
+async def play(told: dict[str, object], kind: type[LightHost]) -> None:
     url = urlsplit(str(told["url"]))
-    hosts = await connect(url, str(told["ca"]), cast(list[dict[str, str]], told["hosts"]))
+    hosts = await connect(url, str(told["ca"]), cast(list[dict[str, str]], told["hosts"]), kind)
     print("ready", flush=True)
     staying = asyncio.create_task(stay(hosts))
     while not staying.done():
@@ -188,7 +195,11 @@ async def play(told: dict[str, object]) -> None:
         await asyncio.sleep(0.005)
 
 
-if __name__ == "__main__":
+def main(kind: type[LightHost] = LightHost) -> None:
     sys.stdout.reconfigure(line_buffering=False)  # type: ignore[union-attr]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(play(json.loads(Path(sys.argv[1]).read_text())))
+        runner.run(play(json.loads(Path(sys.argv[1]).read_text()), kind))
+
+
+if __name__ == "__main__":
+    main()

@@ -113,8 +113,8 @@ def cli(measured: Measured, runs: int = 15) -> float:
 class Hosts:
     """The processes that play hosts, and what they say."""
 
-    def __init__(self, files: list[Path]) -> None:
-        command = [sys.executable, "-m", "bench.control.hosts"]
+    def __init__(self, files: list[Path], module: str) -> None:
+        command = [sys.executable, "-m", module]
         self._players = [
             subprocess.Popen([*command, str(file)], stdout=subprocess.PIPE, text=True) for file in files
         ]
@@ -127,8 +127,13 @@ class Hosts:
                 raise RuntimeError("the hosts did not come up")
             os.set_blocking(player.stdout.fileno(), False)
 
-    def lines(self) -> Iterator[tuple[int, int]]:
+    def heard(self) -> Iterator[tuple[int, int]]:
         """What has been said since: (revision, time)."""
+        for line in self.lines():
+            revision, at = line.split()
+            yield int(revision), int(at)
+
+    def lines(self) -> Iterator[str]:
         for player in self._players:
             assert player.stdout is not None
             try:
@@ -136,9 +141,7 @@ class Hosts:
             except BlockingIOError:
                 continue
             *whole, self._rest[player.pid] = (self._rest[player.pid] + text).split("\n")
-            for line in whole:
-                revision, at = line.split()
-                yield int(revision), int(at)
+            yield from whole
 
     def stop(self) -> None:
         for player in self._players:
@@ -150,16 +153,20 @@ class Hosts:
 
 @contextmanager
 def following(
-    measured: Measured, credentials: list[dict[str, str]], folder: Path, players: int = 2
+    measured: Measured,
+    credentials: list[dict[str, str]],
+    folder: Path,
+    players: int = 2,
+    module: str = "bench.control.hosts",
 ) -> Iterator[Hosts]:
-    """Hosts that follow the controller, all of them up to date."""
+    """Hosts that follow the controller, all of them up to date, played by processes of that module."""
     url = measured.controller.url.replace("https", "wss") + "/v1/feed"
     files = []
     for n in range(players):
         file = folder / f"hosts-{n}.json"
         file.write_text(json.dumps({"url": url, "ca": measured.ca, "hosts": credentials[n::players]}))
         files.append(file)
-    hosts = Hosts(files)
+    hosts = Hosts(files, module)
     try:
         hosts.wait_ready()
         yield hosts
@@ -188,7 +195,7 @@ def _one_change(
         raise RuntimeError(f"{status}: {reply[:300]!r}")
     heard: list[int] = []
     while len(heard) < expected:
-        heard += [at for _, at in hosts.lines()]
+        heard += [at for _, at in hosts.heard()]
         if time.monotonic_ns() - started > PATIENCE * 1e9:
             raise RuntimeError(f"{len(heard)} of {expected} hosts heard of a change in {tenant.name}")
         time.sleep(0.0005)

@@ -25,7 +25,7 @@ from onehop.linux.namespaces import Namespace
 from onehop.model import Host as HostObject
 from onehop.model.view import Topology
 
-LEARNED = ("records", "hints", "openers", "flows")
+LEARNED = ("records", "translated", "hints", "openers", "flows")
 OWN = frozenset({devices.INJECT, devices.INJECT_PEER, devices.VXLAN})
 
 
@@ -39,9 +39,9 @@ class Running:
     def forget(self) -> None:
         """No connection has been seen, no flow decided."""
         for datapath in self.datapaths:
-            for name in LEARNED:
-                table = datapath.maps[name]
+            for table in (datapath.maps[name] for name in LEARNED):
                 table.delete_many([key for key, _ in table.items()])
+            datapath.maps["uses"].update(0, 0)
 
 
 @contextlib.contextmanager
@@ -55,14 +55,15 @@ def onehop(name: str, *, local: bool) -> Iterator[Running]:
             paths.address(hosts[0], "lo", "192.168.100.1/32")
         ids = {host.name: host.id for host in view.all(HostObject)}
         datapaths = tuple(
-            stack.enter_context(_host(host, view, ids[host_name]))
-            for host, host_name in zip(hosts, HOSTS, strict=False)
+            stack.enter_context(host(namespace, view, ids[host_name]))
+            for namespace, host_name in zip(hosts, HOSTS, strict=False)
         )
         yield Running(paths.Path(name, machines, hosts, ADDRESSES[1]), datapaths)
 
 
 @contextlib.contextmanager
-def _host(namespace: Namespace, view: Topology, id: str) -> Iterator[PinnedDatapath]:
+def host(namespace: Namespace, view: Topology, id: str) -> Iterator[PinnedDatapath]:
+    """What an agent makes of a namespace."""
     with contextlib.ExitStack() as stack:
         pins = File(stack.enter_context(tempfile.TemporaryDirectory(prefix="onehop-bench-"))) / "bpf"
         mount_bpffs(pins)

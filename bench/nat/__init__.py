@@ -1,0 +1,1 @@
+"""What translation costs: `python -m bench.nat`, or `make bench-nat`."""
