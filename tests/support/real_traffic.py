@@ -20,6 +20,7 @@ from onehop.linux.namespaces import Namespace
 
 PATIENCE = 10.0  # seconds for what is expected to happen
 SILENCE = 0.7  # seconds for what is not
+Listening = tuple[str, int]  # address and port that a server is bound to
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _HOPS = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
@@ -50,13 +51,21 @@ def unanswered(place: Namespace, address: str) -> bool:
     return subprocess.run(place.command(*argv), capture_output=True).returncode == 1
 
 
-def udp(source: Namespace, target: Namespace, address: str, port: int, seconds: float = PATIENCE) -> bool:
+def udp(
+    source: Namespace,
+    target: Namespace,
+    address: str,
+    port: int,
+    seconds: float = PATIENCE,
+    *,
+    at: Listening | None = None,
+) -> bool:
     """Whether a question arrives and its answer comes back. It is asked again now and then."""
     with (
         socket_in(target, address, socket.SOCK_DGRAM) as server,
         socket_in(source, address, socket.SOCK_DGRAM) as client,
     ):
-        server.bind((address, port))
+        server.bind(at or (address, port))
         client.connect((address, port))
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -117,11 +126,16 @@ def connect(
     port: int,
     source_port: int = 0,
     seconds: float = PATIENCE,
+    *,
+    at: Listening | None = None,
 ) -> Pair | None:
-    """A TCP connection from a machine to a server that listens on another; None if it does not open."""
+    """A TCP connection from a machine to a server that listens on another; None if it does not open.
+
+    `at` tells where the server listens, if it knows itself by another address or port.
+    """
     with socket_in(target, address, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
+        listener.bind(at or (address, port))
         listener.listen()
         client = socket_in(source, address, socket.SOCK_STREAM)
         if source_port:
@@ -138,9 +152,17 @@ def connect(
         return Pair(client, server)
 
 
-def tcp(source: Namespace, target: Namespace, address: str, port: int, seconds: float = PATIENCE) -> bool:
+def tcp(
+    source: Namespace,
+    target: Namespace,
+    address: str,
+    port: int,
+    seconds: float = PATIENCE,
+    *,
+    at: Listening | None = None,
+) -> bool:
     """Whether a connection opens and carries data in both directions."""
-    pair = connect(source, target, address, port, seconds=seconds)
+    pair = connect(source, target, address, port, seconds=seconds, at=at)
     if pair is None:
         return False
     with pair:
