@@ -28,7 +28,7 @@ from onehop.compiler import (
 )
 from onehop.compiler.desired import LIST_NAMES, TABLE_NAMES, Desired
 from onehop.compiler.difference import Difference
-from onehop.compiler.facts import Interface, Topic
+from onehop.compiler.facts import Interface, Move, Topic
 from onehop.compiler.ids import Assignment, Ids
 from onehop.compiler.incremental import Incremental
 from onehop.compiler.unit import Step
@@ -69,6 +69,7 @@ PIPELINE: tuple[Step, ...] = (
     Step("binding", nat_blocks.binding),
     # rows
     Step("host", underlay.host, per=Host),
+    Step("moved", underlay.moved, per=Port),
     Step("router", router.router, per=Router),
     Step("network", switch.network, per=Network),
     Step("port", ingress_port.port, per=Port),
@@ -95,14 +96,17 @@ ZONED = "connected"
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What the host itself has: its interfaces by name, and by each of its own addresses."""
+    """What the host itself knows: its interfaces by name, and by each of its own addresses; and which ports
+    have lately moved."""
 
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     addresses: Mapping[str, Interface] = field(default_factory=dict)
+    moves: Mapping[str, Move] = field(default_factory=dict)
 
-    def facts(self) -> dict[Topic[Any], Interface]:
+    def facts(self) -> dict[Topic[Any], Any]:
         by_name = {facts.interface(name): found for name, found in self.interfaces.items()}
-        return {**by_name, **{facts.own_address(ip): found for ip, found in self.addresses.items()}}
+        by_address = {facts.own_address(ip): found for ip, found in self.addresses.items()}
+        return {**by_name, **by_address, **{facts.moved(port): move for port, move in self.moves.items()}}
 
 
 class Compiler:

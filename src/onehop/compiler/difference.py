@@ -16,10 +16,10 @@ from onehop.compiler.desired import LIST_NAMES, TABLE_NAMES, Desired
 # From what is only referred to, to what packets start from. Ports and networks refer to each other; nothing
 # starts from either before `interfaces`, `fdb` and `routes` lead there.
 ORDER: tuple[str, ...] = (
-    "address_sets", "rule_lists", "hosts", "routers", "sources", "ports", "remotes", "members", "networks",
-    "block_lists", "nat_bindings", "nat_blocks", "nat_forwards", "nat_destinations", "nat_sources",
-    "port_addresses", "neighbours", "fdb", "router_addresses", "hop_groups", "source_routes", "routes",
-    "peers", "interfaces",
+    "address_sets", "rule_lists", "hosts", "moved", "routers", "sources", "ports", "remotes", "members",
+    "networks", "block_lists", "nat_bindings", "nat_blocks", "nat_forwards", "nat_destinations",
+    "nat_sources", "port_addresses", "neighbours", "fdb", "router_addresses", "hop_groups",
+    "source_routes", "routes", "peers", "interfaces",
 )  # fmt: skip
 assert sorted(ORDER) == sorted((*TABLE_NAMES, *LIST_NAMES)), "every table has its place in the order"
 

@@ -26,6 +26,13 @@ class Interface(NamedTuple):
     address: str = ""  # that the host itself has there, beyond the link
 
 
+class Move(NamedTuple):
+    """A port's former host. `to`: where it went, if it has left this host."""
+
+    former: str
+    to: str | None
+
+
 class Face(NamedTuple):
     """What others need to know of a network or router."""
 
@@ -62,6 +69,10 @@ def interface(name: str) -> Topic[Interface]:
 def own_address(ip: str) -> Topic[Interface]:
     """The interface of this host that has an address."""
     return Topic("own address", ip)
+
+
+def moved(port: str) -> Topic[Move]:
+    return Topic("moved", port)
 
 
 BESIDE = "beside"

@@ -10,7 +10,7 @@ from onehop.compiler.unit import Scope
 from onehop.datapath import structs
 from onehop.datapath.tables import THIS_HOST
 from onehop.datapath.words import HostFlag
-from onehop.model import Host, HostAddress, Underlay
+from onehop.model import Host, HostAddress, Port, Underlay
 from onehop.model.formats import parse_ip
 
 # What comes in front of the inner IP packet: outer IP, UDP, VXLAN, and the inner frame's header.
@@ -55,6 +55,14 @@ def host(to: Scope, id: str) -> None:
         mtu=underlay.mtu - OVERHEAD[theirs.version] if underlay is not None else 0,
     )
     to.row("hosts", number, row)
+
+
+def moved(to: Scope, id: str) -> None:
+    port, move = to.get(Port, id), to.one(facts.moved(id))
+    if port is None or move is None:
+        return
+    former = 0 if move.former == to.host else host_id(to, move.former)
+    to.row("moved", port.key, structs.Moved(former, host_id(to, move.to) if move.to is not None else 0))
 
 
 def _path(to: Scope, host: Host) -> Path | None:

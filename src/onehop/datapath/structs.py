@@ -97,6 +97,13 @@ class Host(Layout, frozen=True):
     mtu: Annotated[U16, "largest IP packet that fits through the tunnel; 0: no limit"] = 0
 
 
+class Moved(Layout, frozen=True):
+    """A port that was on another host until lately."""
+
+    former: Annotated[U32, "that host: it may still send for the port; 0 for this one"] = 0
+    to: Annotated[U32, "the host to forward to, if the port has left this one"] = 0
+
+
 # --- where things are -------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from onehop.datapath.structs import (
     LearnedMac,
     LearnedNeighbour,
     MemberKey,
+    Moved,
     NatBindingKey,
     NatBlockKey,
     NatDestination,
@@ -142,6 +143,7 @@ TABLES: tuple[Table, ...] = (
     Table("routers", ARRAY, U32, Router, 4096, C, "Routers by id. All zeros: there is none."),
     Table("hosts", ARRAY, U32, Host, 4096, C, "Hosts by id; at THIS_HOST, this one's own address."),
     Table("peers", HASH, IP6, U32, 8192, C, "Hosts by underlay address; one may have several."),
+    Table("moved", HASH, U32, Moved, 16384, C, "Ports that moved lately, by key.", NO_PREALLOC),
     Table("interfaces", HASH, InterfaceKey, U32, 4096, C, "Ports by interface of this host."),
     # where things are
     Table("sources", LPM, SourceKey, U8, 65536, C, "What ports may send from: SourceFlag. Each (port, MAC) "
@@ -215,7 +217,7 @@ MAX_JUMPS = 8  # lists within lists
 MAX_CAPTURE = 2048  # bytes of a packet that an event carries
 
 LAYOUTS: tuple[type[Layout], ...] = (
-    InterfaceKey, Port, Network, Router, Host, SourceKey, FdbKey, LearnedMac, NeighbourKey, Neighbour,
+    InterfaceKey, Port, Network, Router, Host, Moved, SourceKey, FdbKey, LearnedMac, NeighbourKey, Neighbour,
     LearnedNeighbour, RouterAddressKey, PortAddressKey, MemberKey, PrefixKey, Route, Span, Hop, Rule,
     NatDestination, NatForwardKey, NatForward, NatBlockKey, NatSource, NatBindingKey, Block,
     TupleKey, Ends, Record, Hint, FragmentKey, FirstFragment, FlowKey, Flow, BudgetKey, Bucket, CounterKey,

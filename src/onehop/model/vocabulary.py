@@ -81,6 +81,7 @@ class TunnelFlag(IntFlag):
     RETURN = 2  # a reply, sent as it is to the opener's port
     ASK = 4  # refused here, but it may be a reply: see whether you have its record
     FLOOD = 8  # the VNI is a network's key
+    FORWARDED = 16  # by the host that the target port has left; not to be forwarded again
 
 
 MAX_DEVICES = 16

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from onehop.compiler.compile import Local
-from onehop.compiler.facts import Interface
+from onehop.compiler.facts import Interface, Move
 from onehop.datapath.layouts import show_ip6
 from onehop.datapath.structs import (
     FdbKey,
     Host,
     MemberKey,
+    Moved,
     Neighbour,
     NeighbourKey,
     Network,
@@ -24,7 +27,7 @@ from onehop.model import Host as ModelHost
 from onehop.model import Network as ModelNetwork
 from onehop.model import Port as ModelPort
 from onehop.model import Router as ModelRouter
-from tests.unit.compiler.small import Small, ip
+from tests.unit.compiler.small import LOCAL, Small, ip
 
 ROUTED = """
 networks:
@@ -204,3 +207,16 @@ def test_a_network_that_goes_takes_its_ports_rows_along() -> None:
     small.remove(small.id(ModelNetwork, "web"))
     assert list(small.table("ports")) == [small.key("edge/web")]
     assert not small.table("interfaces")
+
+
+def test_what_came_from_a_host_or_went_to_one_lately_is_told_with_its_number() -> None:
+    small = Small(ROUTED)
+    h1, h2 = (small.id(ModelHost, name) for name in ("h1", "h2"))
+    came, left = small.get(ModelPort, "web/a"), small.get(ModelPort, "web/c")
+    moves = {came.id: Move(h2, None), left.id: Move(h1, h2), "nobody": Move(h2, None)}
+    difference = small.compiler.update((), replace(LOCAL, moves=moves))
+    other = small.number("hosts", h2)
+    assert difference.puts == {"moved": {came.key: Moved(former=other), left.key: Moved(to=other)}}
+    assert not difference.zones, "cached flows of the port are stale by its binding"
+    gone = small.compiler.update((), LOCAL)
+    assert (gone.puts, {*gone.removes["moved"]}) == ({}, {came.key, left.key})

@@ -11,6 +11,7 @@
  */
 #include "flood.h"
 #include "hand_over.h"
+#include "moved.h"
 #include "sweep.h"
 
 enum step {
@@ -424,7 +425,6 @@ inline_ int believed(const struct arrival *a)
 {
 	__u32 *id = bpf_map_lookup_elem(&peers, &a->from), host;
 	struct host *peer;
-	struct port *source;
 
 	if (!id || *id == THIS_HOST)
 		return -DROP_UNKNOWN_PEER;
@@ -436,10 +436,26 @@ inline_ int believed(const struct arrival *a)
 		return -DROP_FENCED;
 	if (a->bad)
 		return -DROP_MALFORMED;
-	if (!is_here(a))
+	if (!is_here(a) && !left_for(a))
 		return -DROP_UNKNOWN_KEY;
-	source = bpf_map_lookup_elem(&ports, &a->source);
-	return source && source->host == host ? (int)host : -DROP_FORGED_SOURCE;
+	return may_come(a, host) ? (int)host : -DROP_FORGED_SOURCE;
+}
+
+/* To the host that the target has left this one for. */
+inline_ int pass_on(struct __sk_buff *skb, const struct arrival *a, __u32 host)
+{
+	struct flow flow = { .host = host, .source = a->source, .target = a->target };
+
+	struct verdict *v = verdict_at();
+	int result;
+
+	flow.tunnel = a->flags | TUNNEL_FLAG_FORWARDED;
+	if (pull_headers(skb, ETH + 40))
+		return TC_ACT_SHOT;
+	result = out_by(skb, &flow, true);
+	if (v)
+		v->hit = 0;
+	return result;
 }
 
 /* At the ingress of an underlay interface. */
@@ -456,7 +472,7 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	if (decap(skb, &a))
 		return refused(0, DROP_MALFORMED, skb->len);
 	key.place = PLACE_TUNNEL | a.target;
-	if (!a.bad && !(a.flags & TUNNEL_FLAG_FLOOD)) {
+	if (!a.bad && !(a.flags & (TUNNEL_FLAG_FLOOD | TUNNEL_FLAG_FORWARDED))) {
 		f = find_flow(skb, &key, &g);
 		if (f && comes_from(f, &a))
 			return out_by(skb, f, true);
@@ -464,6 +480,8 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	host = believed(&a);
 	if (host < 0)
 		return refused(host == -DROP_UNKNOWN_PEER ? 0 : a.source, -host, skb->len);
+	if (!is_here(&a))
+		return pass_on(skb, &a, left_for(&a));
 	skb->cb[CB_PORT] = a.target;
 	skb->cb[CB_SOURCE] = a.source;
 	skb->cb[CB_TUNNEL] = a.flags;
@@ -495,7 +513,7 @@ inline_ int take(struct __sk_buff *skb, struct walk *w)
 SEC("tc") int receive(struct __sk_buff *skb)
 {
 	__u32 host = skb->cb[CB_HOST];
-	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
+	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS, forwarded = skb->cb[CB_TUNNEL] & TUNNEL_FLAG_FORWARDED;
 	struct walk *w = walk_at(0);
 	int end;
 
@@ -512,7 +530,7 @@ SEC("tc") int receive(struct __sk_buff *skb)
 	if (end != OUTPUT)
 		return conclude(skb, w, end);
 	w->host = host; /* an entry of the cache says whom it must come from */
-	if (host == THIS_HOST)
+	if (host == THIS_HOST || forwarded)
 		w->no_cache = 1;
 	return put_out(skb, w, PLACE_TUNNEL | w->target, at_ingress);
 }

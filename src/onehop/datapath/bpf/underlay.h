@@ -165,7 +165,8 @@ inline_ bool is_tunnel(const struct tunnel *t)
 	return t->dst == bpf_htons(udp_port);
 }
 
-#define KNOWN_FLAGS (TUNNEL_FLAG_LEARN | TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD)
+#define KNOWN_FLAGS (TUNNEL_FLAG_LEARN | TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD | \
+		     TUNNEL_FLAG_FORWARDED)
 
 inline_ void read_keys(struct arrival *a, const struct tunnel *t)
 {

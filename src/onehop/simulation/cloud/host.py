@@ -99,7 +99,7 @@ class Host:
             was, now = host_of(before, port), host_of(self.view, port)
             if was is None or now is None or was == now:
                 continue
-            if was == self.id:
+            if was == self.id or port in self._left:
                 self._left[port] = Moved(now, self.state.now + FORWARDING)
             if now == self.id:
                 self._left.pop(port, None)
@@ -229,37 +229,46 @@ class Host:
             target: Port | Network | None = by_key(self.view, Network, header.target)
         else:
             target = by_key(self.view, Port, header.target)
-            if target is not None and target.id in self._left:
-                return self._forward(target.id, envelope, header.flags)
-        if target is None or not self._is_here(target):
+        forwarded = bool(header.flags & TunnelFlag.FORWARDED)
+        has_left = target is not None and target.id in self._left and not forwarded
+        if target is None or not (has_left or self._is_here(target)):
             return [Dropped(self.id, Drop.UNKNOWN_KEY)]
         source = by_key(self.view, Port, header.source)
-        if source is None or not self._may_come(source.id, peer.id, target.id):
+        if source is None or not self._may_come(source.id, peer.id, target.id if forwarded else None):
             return [Dropped(self.id, Drop.FORGED_SOURCE)]
-        arrived = Output(target.id, envelope.data[HEADER.size :], source.id, header.flags)
-        return list(self._arrive(arrived))
+        if has_left:
+            return self._forward(target.id, header, envelope.data[HEADER.size :])
+        flags = header.flags & ~TunnelFlag.FORWARDED
+        return list(self._arrive(Output(target.id, envelope.data[HEADER.size :], source.id, flags)))
 
     def _is_here(self, target: Port | Network) -> bool:
         if isinstance(target, Port):
             return self.has(target.id) or host_of(self.view, target.id) == self.id
         return any(host_of(self.view, port.id) == self.id for port in members(self.view, target.id))
 
-    def _may_come(self, source: str, peer: str, target: str) -> bool:
+    def _may_come(self, source: str, peer: str, forwarded_to: str | None) -> bool:
         """Whether a port's packets may come from a host.
 
         Its bindings say so, standby ones too. For a minute after a move the former host is believed as well:
-        of the port that left it, and for the port that came from it, whose packets it forwards.
+        of the port that left it, and in what it forwards to the port that came from it.
         """
         if any(binding.host == peer for binding in self.view.bindings(source)):
             return True
-        return any((moved := self._came.get(p)) is not None and moved.host == peer for p in (source, target))
+        return any(
+            (moved := self._came.get(port)) is not None and moved.host == peer
+            for port in (source, forwarded_to)
+            if port is not None
+        )
 
-    def _forward(self, port: str, envelope: Envelope, flags: TunnelFlag) -> list[Event]:
+    def _forward(self, port: str, header: Header, frame: bytes) -> list[Event]:
+        """Once: two hosts that each think the port is on the other one would forward for ever."""
         to = address_of(self.view, self._left[port].host)
         own = address_of(self.view, self.id)
         if to is None or own is None:
             return [Dropped(self.id, Drop.NO_BINDING, port)]
-        return [Sent(self.id, Envelope(own, to, envelope.data), flags, forwarded=True)]
+        flags = header.flags | TunnelFlag.FORWARDED
+        data = replace(header, flags=flags).pack() + frame
+        return [Sent(self.id, Envelope(own, to, data), flags, forwarded=True)]
 
     def _arrive(self, output: Output) -> Iterator[Event]:
         """A frame for a port or network of this host, from wherever."""

@@ -22,7 +22,7 @@ from onehop.model.vocabulary import TunnelFlag
 
 HEADER = struct.Struct("!II")
 VNI_PRESENT = 0x08
-KNOWN_FLAGS = int(TunnelFlag.LEARN | TunnelFlag.RETURN | TunnelFlag.ASK | TunnelFlag.FLOOD)
+KNOWN_FLAGS = int(~TunnelFlag(0))
 
 
 @dataclass(frozen=True, slots=True)

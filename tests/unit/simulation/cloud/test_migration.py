@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onehop.model.vocabulary import Drop, TunnelFlag
@@ -67,8 +69,25 @@ def test_who_has_not_heard_of_the_move_is_forwarded(cloud: Clouds) -> None:
     assert cloud.reached(life) == ["a"]
     assert [(sent.flags, sent.forwarded) for sent in life.sent] == [
         (TunnelFlag.RETURN, False),
-        (TunnelFlag.RETURN, True),
+        (TunnelFlag.RETURN | TunnelFlag.FORWARDED, True),
     ]
+
+
+def test_what_is_forwarded_is_not_forwarded_again(cloud: Clouds) -> None:
+    late(cloud)
+    cloud.document["networks"]["web"]["ports"]["a"]["bindings"] = {"two": {"host": "two", "interface": "a"}}
+    cloud.change({}, hosts=["three"])
+    life = cloud.send("tcp c:80 > a:4000 ACK")
+    assert [dropped.reason for dropped in life.dropped] == [Drop.UNKNOWN_KEY]
+    assert life.crossings == 2
+
+
+def test_what_would_be_forwarded_is_believed_only_from_where_its_source_is(cloud: Clouds) -> None:
+    late(cloud)
+    life = cloud.send("tcp c:80 > a:4000 ACK")
+    sent = life.sent[0]
+    thrown = cloud.cloud.throw(replace(sent.envelope, src=cloud.address("three")))
+    assert [dropped.reason for dropped in thrown.dropped] == [Drop.FORGED_SOURCE]
 
 
 def test_after_a_minute_nothing_is_forwarded(cloud: Clouds) -> None:

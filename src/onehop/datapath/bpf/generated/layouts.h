@@ -105,6 +105,15 @@ _Static_assert(__builtin_offsetof(struct host, flags) == 36, "host.flags");
 _Static_assert(__builtin_offsetof(struct host, _1) == 37, "host._1");
 _Static_assert(__builtin_offsetof(struct host, mtu) == 38, "host.mtu");
 
+/* A port that was on another host until lately. */
+struct moved {
+	__u32 former; /* that host: it may still send for the port; 0 for this one */
+	__u32 to; /* the host to forward to, if the port has left this one */
+};
+_Static_assert(sizeof(struct moved) == 8, "moved: size");
+_Static_assert(__builtin_offsetof(struct moved, former) == 0, "moved.former");
+_Static_assert(__builtin_offsetof(struct moved, to) == 4, "moved.to");
+
 /* LPM. What a port may send from: MACs exactly, addresses by prefix. */
 struct source_key {
 	__u32 prefix; /* SOURCE_BITS + the address's prefix length (96 more for IPv4) */

@@ -44,6 +44,15 @@ struct {
 	__type(value, __u32);
 } peers SEC(".maps");
 
+/* Ports that moved lately, by key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, 1);
+	__type(key, __u32);
+	__type(value, struct moved);
+} moved SEC(".maps");
+
 /* Ports by interface of this host. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -93,6 +93,7 @@ enum tunnel_flag {
 	TUNNEL_FLAG_RETURN = 2,
 	TUNNEL_FLAG_ASK = 4,
 	TUNNEL_FLAG_FLOOD = 8,
+	TUNNEL_FLAG_FORWARDED = 16,
 };
 
 enum port_kind {
