@@ -93,7 +93,7 @@ class Agent:
             load_numbers(settings.state),
             lambda numbers: save_numbers(settings.state, numbers),
             self._kept.revisions,
-            devices.silence_ipv6,
+            devices.prepare,
         )
         self.follower.report_ports(self._host.start(self._surroundings()))
         records = Records(self._datapath.maps, lambda: self._datapath.programs)

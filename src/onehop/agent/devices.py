@@ -8,6 +8,10 @@ onehop-v  a VXLAN device that carries nothing. It holds the tunnels' UDP port, s
 from __future__ import annotations
 
 import contextlib
+import enum
+import fcntl
+import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +21,11 @@ from pyroute2 import IPRoute
 
 from onehop.linux.links import Links, NetlinkError
 
-__all__ = ["INJECT", "INJECT_PEER", "VXLAN", "inject_device", "silence_ipv6", "vxlan_device"]
+__all__ = ["INJECT", "INJECT_PEER", "VXLAN", "Sort", "inject_device", "prepare", "vxlan_device"]
 
 INJECT, INJECT_PEER, VXLAN = "onehop0", "onehop1", "onehop-v"
 _MTU = 65535
+_GET_FLAGS, _SET_FLAGS, _PROMISCUOUS = 0x8913, 0x8914, 0x100  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_PROMISC
 log = structlog.get_logger()
 
 
@@ -70,6 +75,34 @@ def _vxlan(netlink: Any) -> _Vxlan | None:
             data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
             return _Vxlan(index, int(data.get_attr("IFLA_VXLAN_PORT")))
     return None
+
+
+class Sort(enum.Enum):
+    """What is behind an interface that ports are plugged into."""
+
+    MACHINE = "machine"
+    UPLINK = "uplink"  # the outside; the interface is all its own
+    SHARED_UPLINK = "shared uplink"  # the outside, by some VLANs; the rest is the host's
+
+
+def prepare(name: str, sort: Sort) -> None:
+    """Ready an interface for ports. On an uplink a router's port speaks with a MAC of its own, which network
+    cards let in only if they let everything in."""
+    if sort is not Sort.SHARED_UPLINK:
+        silence_ipv6(name)
+    if sort is not Sort.MACHINE:
+        try:
+            promiscuous(name)
+        except OSError as error:
+            log.warning("an uplink cannot be made promiscuous", interface=name, reason=str(error))
+
+
+def promiscuous(name: str) -> None:
+    """Let frames in for whichever MAC. It stays so: forwarding does not depend on the agent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        packed = fcntl.ioctl(asking, _GET_FLAGS, struct.pack("16sH22x", name.encode(), 0))
+        flags = struct.unpack_from("16sH", packed)[1] | _PROMISCUOUS
+        fcntl.ioctl(asking, _SET_FLAGS, struct.pack("16sH22x", name.encode(), flags))
 
 
 def silence_ipv6(name: str) -> None:

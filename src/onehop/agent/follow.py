@@ -25,6 +25,7 @@ from onehop.feed.messages import (
     Follow,
     Item,
     Learned,
+    NeedBlocks,
     PortReport,
     Question,
     Release,
@@ -37,6 +38,7 @@ from onehop.feed.messages import (
     Up,
 )
 from onehop.model import Object
+from onehop.model.kinds import Family
 from onehop.model.view import Topology
 
 # A controller may die with what it had heard and not yet written; what was learned before that it wrote.
@@ -135,6 +137,10 @@ class Follower:
         """What is wrong at this host, by part; nothing, when all is well."""
         self._health = dict(health)
         self._link.say(Report(health=self._all_health()))
+
+    def need_blocks(self, port: str, rule: str, family: Family) -> None:
+        """Ask for more ports of the addresses that a NAT rule shares. Without a connection it is in vain."""
+        self._link.say(NeedBlocks(port, rule, family))
 
     async def follow(self, target: Target) -> str | None:
         """Follow something on demand. What to `release`, once it is all in effect; None if there is none.

@@ -18,6 +18,7 @@ import structlog
 
 from onehop.agent.apply import Applier
 from onehop.agent.attachments import Attachments, Place
+from onehop.agent.devices import Sort
 from onehop.agent.ports import Presence, local_ports, report
 from onehop.compiler.compile import Compiler, Local
 from onehop.compiler.difference import Difference
@@ -84,7 +85,7 @@ class Host:
         numbers: Assignment | None,
         keep: Callable[[Assignment], None],
         revisions: Mapping[str, int],
-        prepare: Callable[[str], None] = lambda name: None,
+        prepare: Callable[[str, Sort], None] = lambda name, sort: None,
     ) -> None:
         """`keep` puts numbers on disk; `prepare` readies an interface that a port is plugged into."""
         self.id, self.view = id, view
@@ -99,6 +100,7 @@ class Host:
         self._underlays: set[int] = set()
         self._plugged: dict[int, set[int]] = {}  # interface -> VLANs
         self._failures: dict[int, str] = {}
+        self._warnings: dict[str, str] = {}  # by port
         self._said: dict[str, PortReport] = {}
 
     # --- what happens -------------------------------------------------------------------------------
@@ -162,6 +164,14 @@ class Host:
     def has(self, port: str) -> bool:
         """Whether a port is bound here, be it on standby."""
         return any(binding.host == self.id for binding in self.view.bindings(port))
+
+    def warn(self, port: str, text: str) -> list[PortReport]:
+        """Have a port's status say something that does not keep it from working; nothing, if it is over."""
+        if text:
+            self._warnings[port] = text
+        else:
+            self._warnings.pop(port, None)
+        return self._report({port})
 
     def judge_anew(self, device: str) -> None:
         """What cached flows of a device's zone were decided by has changed besides the topology."""
@@ -232,12 +242,21 @@ class Host:
         link = self._around.links.get(ifindex)
         try:
             if link is not None:
-                self._prepare(link.name)
+                self._prepare(link.name, self._sort(ifindex))
             self.attachments.put(ifindex, Direction.INGRESS, self.datapath.programs["from_port"])
             self._failures.pop(ifindex, None)
         except BpfError as error:
             log.warning("cannot attach to a port's interface", interface=ifindex, reason=str(error))
             self._failures[ifindex] = f"the datapath cannot be attached: {error.strerror}"
+
+    def _sort(self, ifindex: int) -> Sort:
+        """What an interface is to its ports."""
+        vlans = self._plugged.get(ifindex, set())
+        keys = (self.datapath.maps["interfaces"].lookup(InterfaceKey(ifindex, vlan)) for vlan in vlans)
+        ports = (self.view.get(Port, self.keys.get(key)) for key in keys if key is not None)
+        if all(port is None or port.router is None for port in ports):
+            return Sort.MACHINE
+        return Sort.UPLINK if 0 in vlans else Sort.SHARED_UPLINK
 
     def _unplug(self, ifindex: int) -> None:
         del self._plugged[ifindex]
@@ -298,6 +317,7 @@ class Host:
             self._failures,
             self.problems,
             self._revisions,
+            self._warnings,
         )
         new = []
         for port in sorted(ports):

@@ -21,6 +21,7 @@ class Presence:
     failures: Mapping[int, str] = field(default_factory=dict)  # by interface: why nothing is attached
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by object, from the compiler
     revisions: Mapping[str, int] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)  # by port: what it works in spite of
 
 
 def local_ports(view: View, host: str) -> set[str]:
@@ -65,7 +66,7 @@ def _state(view: View, host: str, binding: Binding, here: Presence) -> tuple[str
         return "down", f"interface {name} is switched off"
     if not port.admin_up:
         return "down", "the port is switched off"
-    return "active", ""
+    return "active", here.warnings.get(port.id, "")
 
 
 def interface_of(view: View, host: str, binding: Binding) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from onehop.agent.slowpath.neighbours import ASKS, PAUSE, WAITING, Neighbours
+from onehop.agent.slowpath.neighbours import ASKS, NEEDED, PAUSE, REFRESH, WAITING, Neighbours
 from onehop.datapath.layouts import ip6
 from onehop.datapath.structs import LearnedNeighbour, NeighbourKey
 from onehop.model import Network, Port
@@ -26,6 +26,9 @@ class Bench:
     now: float = 0.0
     sent: list[tuple[int, bytes]] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    out: list[tuple[int, bytes]] = field(default_factory=list)
+    uplinks: set[int] = field(default_factory=set)
+    here: set[int] = field(default_factory=set)
     table: dict[NeighbourKey, LearnedNeighbour] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -38,6 +41,7 @@ class Bench:
             keys,
             self,
             lambda port, frame: self.sent.append((port, frame)),
+            self,
             self.moved.append,
             lambda: self.now,
         )
@@ -49,8 +53,17 @@ class Bench:
         self.table[key] = value
         return True
 
-    def pass_time(self) -> None:
-        self.now += PAUSE
+    def is_one(self, key: int) -> bool:
+        return key in self.uplinks
+
+    def is_here(self, key: int) -> bool:
+        return key in self.here
+
+    def send(self, key: int, frame: bytes) -> None:
+        self.out.append((key, frame))
+
+    def pass_time(self, seconds: float = PAUSE) -> None:
+        self.now += seconds
         self.neighbours.tick()
 
 
@@ -64,7 +77,7 @@ def test_a_neighbour_that_nobody_answers_for_is_asked_for_a_few_times_and_given_
     for _ in range(ASKS + 2):
         bench.pass_time()
     assert [port for port, _ in bench.sent] == [bench.edge] * ASKS
-    assert not bench.neighbours.is_asking
+    assert bench.neighbours.due is None
 
 
 def test_what_waits_for_a_neighbour_is_sent_when_it_answers(bench: Bench) -> None:
@@ -74,7 +87,7 @@ def test_what_waits_for_a_neighbour_is_sent_when_it_answers(bench: Bench) -> Non
     assert bench.neighbours.heard(bench.edge, WANTED, MAC)
     assert bench.sent[1:] == [(5, b"first"), (6, b"second")]
     assert bench.table[NeighbourKey(bench.edge, WANTED)].mac == MAC
-    assert not bench.neighbours.is_asking
+    assert bench.neighbours.due is None
 
 
 def test_few_packets_wait_and_the_newest_are_kept(bench: Bench) -> None:
@@ -114,4 +127,68 @@ def test_a_key_that_is_no_router_asks_nobody(bench: Bench) -> None:
     bench.neighbours.needed(bench.web, WANTED, 5, b"frame")
     bench.neighbours.needed(1 << 23, WANTED, 5, b"frame")
     assert not bench.sent
-    assert not bench.neighbours.is_asking
+    assert bench.neighbours.due is None
+
+
+# --- at an uplink -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gateway() -> Bench:
+    """The router's port is an uplink of this host; so is port 5 bound here."""
+    bench = Bench()
+    bench.uplinks = {bench.edge}
+    bench.here = {bench.edge, 5}
+    return bench
+
+
+def test_an_uplink_asks_outside(gateway: Bench) -> None:
+    gateway.neighbours.needed(gateway.edge, WANTED, 5, b"frame")
+    assert [port for port, _ in gateway.out] == [gateway.edge]
+    assert not gateway.sent
+
+
+def test_what_another_host_sent_needs_but_its_macs(gateway: Bench) -> None:
+    frame = bytes(12) + b"what is in it"
+    gateway.neighbours.needed(gateway.edge, WANTED, 6, frame)
+    gateway.out.clear()
+    gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    own = bytes.fromhex(World(gateway.shop.view, "v4").port("edge/web").mac.replace(":", ""))
+    assert gateway.out == [(gateway.edge, MAC + own + b"what is in it")]
+    assert not gateway.sent
+
+
+def test_what_a_port_here_sent_goes_through_the_pipeline_again(gateway: Bench) -> None:
+    gateway.neighbours.needed(gateway.edge, WANTED, 5, b"frame")
+    gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    assert gateway.sent == [(5, b"frame")]
+
+
+def test_what_a_packet_needed_is_asked_for_again_before_it_expires(gateway: Bench) -> None:
+    gateway.neighbours.needed(gateway.edge, WANTED, 5, b"frame")
+    gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    questions = 1
+    while gateway.now < NEEDED - REFRESH:
+        gateway.pass_time(REFRESH)
+        questions += 1
+        assert len(gateway.out) == questions
+        gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    for _ in range(3):
+        gateway.pass_time(REFRESH)
+    assert len(gateway.out) == questions
+    assert gateway.neighbours.due is None
+
+
+def test_what_does_not_answer_any_more_is_forgotten(gateway: Bench) -> None:
+    gateway.neighbours.needed(gateway.edge, WANTED, 5, b"frame")
+    gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    gateway.pass_time(REFRESH)
+    for _ in range(ASKS + 1):
+        gateway.pass_time()
+    assert len(gateway.out) == 1 + ASKS
+    assert gateway.neighbours.due is None
+
+
+def test_what_nobody_needed_is_not_asked_for(gateway: Bench) -> None:
+    gateway.neighbours.heard(gateway.edge, WANTED, MAC)
+    assert gateway.neighbours.due is None

@@ -31,6 +31,11 @@ def test_a_port_whose_interface_is_there_is_active_as_of_its_binding() -> None:
     assert report(cloud(), HOST, "p1", HERE) == PortReport("p1", "active", "", 5)
 
 
+def test_a_warning_is_told_of_a_port_that_works() -> None:
+    here = replace(HERE, warnings={"p1": "short of something"})
+    assert report(cloud(), HOST, "p1", here) == PortReport("p1", "active", "short of something", 5)
+
+
 def test_a_port_that_is_bound_elsewhere_is_gone() -> None:
     assert report(cloud(), OTHER, "p1", HERE).state == "gone"
 

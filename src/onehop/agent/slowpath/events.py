@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 import structlog
@@ -17,16 +18,19 @@ from onehop.agent.host import Host
 from onehop.agent.slowpath.frames import text
 from onehop.agent.slowpath.inject import Injector
 from onehop.agent.slowpath.neighbours import PAUSE, Neighbours, coarse_now
+from onehop.agent.slowpath.shares import Share, Shares
+from onehop.agent.slowpath.uplinks import Uplinks
 from onehop.datapath.layouts import codec, ip6
 from onehop.datapath.programs import Datapath
 from onehop.datapath.ringbuf import Ring
 from onehop.datapath.structs import FdbKey, LearnedMac
 from onehop.datapath.tables import EVENTS
-from onehop.datapath.traffic import Event
+from onehop.datapath.traffic import CounterKey, Event
 from onehop.datapath.words import EventKind
 from onehop.feed.messages import Learned, Told
 from onehop.model import Network, Port
 from onehop.model.formats import parse_mac
+from onehop.model.vocabulary import Drop
 
 __all__ = ["SlowPath"]
 
@@ -46,15 +50,24 @@ class SlowPath:
         self._host, self._follower = host, follower
         self._ring = Ring(datapath.maps[EVENTS])
         self._injector = Injector(device)
+        self._uplinks = Uplinks(datapath.maps["ports"])
         self._neighbours = Neighbours(
-            host.view, host.keys, datapath.maps["learned_neighbours"], self._injector.send, host.judge_anew
+            host.view,
+            host.keys,
+            datapath.maps["learned_neighbours"],
+            self._injector.send,
+            self._uplinks,
+            host.judge_anew,
         )
+        self._shares = Shares(host.view, self._ask_for_blocks, self._refused, self._warn)
         self._macs = datapath.maps["learned_macs"]
+        self._counters = datapath.maps["counters"]
         self._told: dict[str, frozenset[Learned]] = {}  # by port
         self._said: dict[tuple[str, str], str] = {}  # by network and address or MAC: the port
         self._wanted: dict[int, asyncio.Task[None]] = {}
         self._full: dict[int, float] = {}
         self._ticking: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handlers: dict[EventKind, Handler] = {
             EventKind.RESOLVE: self._resolve,
@@ -63,6 +76,7 @@ class SlowPath:
             EventKind.NOT_FOLLOWED: self._not_followed,
             EventKind.LOG: self._log,
             EventKind.TABLE_FULL: self._table_full,
+            EventKind.NAT_LOW: self._nat_low,
         }
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +93,7 @@ class SlowPath:
             task.cancel()
         self._ring.close()
         self._injector.close()
+        self._uplinks.close()
 
     def health(self) -> dict[str, str]:
         """Ports that may open no more connections."""
@@ -109,7 +124,8 @@ class SlowPath:
         self._tick_on()
 
     def _learned_neighbour(self, event: Event, packet: bytes) -> None:
-        if self._neighbours.heard(event.segment, event.address, event.mac):
+        heard = self._neighbours.heard(event.segment, event.address, event.mac)
+        if heard and not self._uplinks.is_one(event.segment):
             self._report(event.port, "neighbour", text(event.address), event.mac.hex(":"))
 
     def _learned_mac(self, event: Event, packet: bytes) -> None:
@@ -145,6 +161,28 @@ class SlowPath:
         if event.port not in self._full:
             log.warning("a port may open no more connections", port=self._name(event.port))
         self._full[event.port] = self._time() + TOLD_FULL
+
+    # --- ports of shared addresses ------------------------------------------------------------------
+
+    def _nat_low(self, event: Event, packet: bytes) -> None:
+        port = self._host.keys.get(event.port)
+        rule, _, version = self._host.number_name("shared_rules", event.id).partition("/")
+        if port is not None and version:
+            self._shares.low(Share(port, rule, "ipv4" if version == "4" else "ipv6"))
+            self._tick_on()
+
+    def _ask_for_blocks(self, share: Share) -> None:
+        self._follower.need_blocks(share.port, share.rule, share.family)
+
+    def _refused(self, port: str) -> int:
+        """How many packets of a port found no shared port free."""
+        found = self._host.view.get(Port, port)
+        key = CounterKey(found.key, Drop.NAT_EXHAUSTED) if found is not None else None
+        counted = self._counters.lookup(key) if key is not None else None
+        return sum(one.packets for one in counted) if counted is not None else 0
+
+    def _warn(self, port: str, text: str) -> None:
+        self._follower.report_ports(self._host.warn(port, text))
 
     # --- what other hosts learned -------------------------------------------------------------------
 
@@ -182,12 +220,22 @@ class SlowPath:
     # --- parts --------------------------------------------------------------------------------------
 
     def _tick_on(self) -> None:
-        if self._ticking is None and self._neighbours.is_asking and self._loop is not None:
-            self._ticking = self._loop.call_later(PAUSE / 4, self._tick)
+        """Wake up when there is something to do, and not too often."""
+        due = [at for at in (self._neighbours.due, self._shares.due) if at is not None]
+        if self._loop is None or not due:
+            return
+        at = max(min(due), time.monotonic() + PAUSE / 4)
+        if self._ticking is not None:
+            if self._tick_at <= at:
+                return
+            self._ticking.cancel()
+        self._tick_at = at
+        self._ticking = self._loop.call_later(at - time.monotonic(), self._tick)
 
     def _tick(self) -> None:
         self._ticking = None
         self._neighbours.tick()
+        self._shares.tick()
         self._tick_on()
 
     def _report(self, port: int, what: str, key: str, via: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["checksum", "completed", "question"]
+__all__ = ["between", "checksum", "completed", "question", "tagged"]
 
-_ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
+_ARP, _IPV4, _IPV6, _VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
 _TCP, _UDP, _ICMP6 = 6, 17, 58
 _FIELD = {_TCP: 16, _UDP: 6}  # where a transport header has its checksum
 _ETHERNET = 14
@@ -39,6 +39,15 @@ def question(address: bytes, mac: bytes, source: bytes) -> bytes:
     body = body[:2] + checksum(pseudo + body).to_bytes(2, "big") + body[4:]
     ip = struct.pack("!IHBB", 6 << 28, len(body), _ICMP6, 255) + source + group
     return b"\x33\x33" + group[12:] + mac + _IPV6.to_bytes(2, "big") + ip + body
+
+
+def between(frame: bytes, src: bytes, dst: bytes) -> bytes:
+    """A frame with other MACs."""
+    return dst + src + frame[12:]
+
+
+def tagged(frame: bytes, vlan: int) -> bytes:
+    return frame[:12] + struct.pack("!HH", _VLAN, vlan) + frame[12:]
 
 
 def completed(frame: bytes) -> bytes:

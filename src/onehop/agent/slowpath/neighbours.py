@@ -9,7 +9,11 @@ One state machine per (router's port, address):
         │                               ▼                                          ▼
         └──── packets wait no more ── learned: in the table, waiting packets sent  (nothing)
 
-Pure but for what it is given: `send` puts a frame into the pipeline, `table` is `learned_neighbours`.
+At an uplink only its own host does this. Entries do not tell whether they are in use; so one that a packet
+has needed is asked for again before it expires, for an hour, and then until a packet needs it again no more.
+
+Pure but for what it is given: `send` puts a frame into the pipeline, `outside` sends out of uplinks, `table`
+is `learned_neighbours`.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import Protocol
 
 import structlog
 
-from onehop.agent.slowpath.frames import plain, question, text
+from onehop.agent.slowpath.frames import between, plain, question, text
 from onehop.datapath.structs import LearnedNeighbour, NeighbourKey
 from onehop.model import Network, Port, Router
 from onehop.model.assign import eui64
@@ -37,12 +41,24 @@ ASKS = 3  # questions, a second apart
 PAUSE = 1.0
 WAITING = 4  # frames that wait for one neighbour; older ones give way
 MOST = 1024  # neighbours asked for at a time
+REFRESH = 200.0  # seconds after which an entry at an uplink is asked for again; it lasts 300
+NEEDED = 3600.0  # seconds for which that is done
 _COARSE = 6  # CLOCK_MONOTONIC_COARSE
 _NOBODY = bytes(6)
 _LINK_LOCAL = IPv6Network("fe80::/64")
 
 Send = Callable[[int, bytes], None]  # a port's key, a frame
 log = structlog.get_logger()
+
+
+class Outside(Protocol):
+    """The uplinks of this host."""
+
+    def is_one(self, key: int) -> bool: ...
+
+    def is_here(self, key: int) -> bool: ...
+
+    def send(self, key: int, frame: bytes) -> None: ...
 
 
 class Table(Protocol):
@@ -57,8 +73,17 @@ def coarse_now() -> int:
 
 
 @dataclass(slots=True)
+class _Needed:
+    """An entry at an uplink that is kept fresh."""
+
+    again: float
+    until: float
+
+
+@dataclass(slots=True)
 class _Asked:
     next: float
+    is_needed: bool = False  # by a packet
     asks: int = 0
     frames: list[tuple[int, bytes]] = field(default_factory=list)  # port, frame
 
@@ -70,13 +95,15 @@ class Neighbours:
         keys: dict[int, str],
         table: Table,
         send: Send,
+        outside: Outside,
         moved: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`keys`: objects by key. `moved` is told of a router one of whose neighbours has another MAC."""
         self._view, self._keys, self._table, self._send = view, keys, table, send
-        self._moved, self._clock = moved, clock
+        self._outside, self._moved, self._clock = outside, moved, clock
         self._asked: dict[NeighbourKey, _Asked] = {}
+        self._needed: dict[NeighbourKey, _Needed] = {}
 
     # --- asking -------------------------------------------------------------------------------------
 
@@ -88,24 +115,35 @@ class Neighbours:
             if len(self._asked) >= MOST:
                 return
             asked = self._asked[key] = _Asked(self._clock())
+        asked.is_needed = True
         if frame:
             asked.frames = [*asked.frames[1 - WAITING :], (port, frame)]
         if not asked.asks:
             self._ask(key, asked)
 
     def tick(self) -> None:
-        """Ask again, or give up. To be called now and then while `is_asking`."""
+        """Ask again, or give up. To be called when something is `due`."""
         now = self._clock()
+        for key, needed in list(self._needed.items()):
+            if needed.again <= now:
+                del self._needed[key]
+                if needed.until > now and key not in self._asked:
+                    self._asked[key] = _Asked(now)
+                    self._needed[key] = _Needed(now + REFRESH, needed.until)
         for key, asked in list(self._asked.items()):
             if asked.next <= now:
                 if asked.asks < ASKS:
                     self._ask(key, asked)
                 else:
                     del self._asked[key]
+                    self._needed.pop(key, None)
 
     @property
-    def is_asking(self) -> bool:
-        return bool(self._asked)
+    def due(self) -> float | None:
+        """When there is something to do, by the clock."""
+        times = [asked.next for asked in self._asked.values()]
+        times += [needed.again for needed in self._needed.values()]
+        return min(times, default=None)
 
     def _ask(self, key: NeighbourKey, asked: _Asked) -> None:
         asked.asks += 1
@@ -114,6 +152,8 @@ class Neighbours:
         frame = _question(self._view, port, plain(key.address)) if port is not None else None
         if frame is None:
             del self._asked[key]
+        elif self._outside.is_one(key.segment):
+            self._outside.send(key.segment, frame)
         else:
             self._send(key.segment, frame)
 
@@ -141,8 +181,21 @@ class Neighbours:
             log.info("a neighbour has moved", address=text(key.address), mac=mac.hex(":"))
             self._moved(port.router)
         asked = self._asked.pop(key, None)
+        is_outside = self._outside.is_one(key.segment)
+        if is_outside:
+            self._keep_fresh(key, asked is not None and asked.is_needed)
         for origin, frame in asked.frames if asked is not None else ():
-            self._send(origin, frame)
+            if is_outside and (origin == key.segment or not self._outside.is_here(origin)):
+                self._outside.send(key.segment, between(frame, parse_mac(port.mac), mac))
+            else:
+                self._send(origin, frame)
+
+    def _keep_fresh(self, key: NeighbourKey, is_needed: bool) -> None:
+        now, known = self._clock(), self._needed.get(key)
+        if is_needed and (known is not None or len(self._needed) < MOST):
+            self._needed[key] = _Needed(now + REFRESH, now + NEEDED)
+        elif known is not None:
+            known.again = now + REFRESH
 
     def _listeners(self, segment: int) -> Iterator[Port]:
         """The routers' ports that hear what is said on a segment."""
