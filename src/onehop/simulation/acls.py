@@ -19,7 +19,8 @@ and there is a record, they are asked again for `established`. An ICMP error abo
 is judged as a packet of that connection, then as `related`. What can have no connection is `untracked`.
 
 **Stateless** lists judge every packet. On the opener's walk they also judge the reply that one expects, on
-the same way back (`judge_reply`): `acls_in` where the opener's packet met `acls_out`, and so on.
+the same way back (`judge_reply`): `acls_in` where the opener's packet met `acls_out`, and so on. At each
+place the reply has the tuple that is the reverse of the opener's packet there.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from onehop.simulation.flow import Flow
 from onehop.simulation.icmp_errors import Error, tell
 from onehop.simulation.packet import Ip
 from onehop.simulation.security_groups import in_address_group
+from onehop.simulation.state import Tuple
 from onehop.simulation.verdict import Log
 
 MAX_JUMPS = 8  # deep; a list that jumps deeper decides nothing there
@@ -174,9 +176,13 @@ def judge_reply(walk: Walk) -> None:
     """On a probe of the owner: what the stateless lists on the way say to the reply. Drops if they refuse."""
     flow = judged_flow(walk).reply()
     for visit in reversed(walk.visits):
-        for place, macs in _places_back(visit):
+        for place, macs, opener in _places_back(visit):
             seen = replace(flow, src_mac=macs[1], dst_mac=macs[0])
-            _judge_reply_at(walk, place, seen)
+            _judge_reply_at(walk, place, _with_tuple(seen, opener.reversed()) if opener is not None else seen)
+
+
+def _with_tuple(flow: Flow, ends: Tuple) -> Flow:
+    return replace(flow, src=ends.src, dst=ends.dst, src_port=ends.src_port, dst_port=ends.dst_port)
 
 
 def _judge_reply_at(walk: Walk, place: Place, flow: Flow) -> None:
@@ -195,17 +201,17 @@ def _judge_reply_at(walk: Walk, place: Place, flow: Flow) -> None:
         walk.drop(Stage.ACLS, decision.acl.id, drop, text, decision.rule.id)
 
 
-def _places_back(visit: Visit) -> Iterator[tuple[Place, tuple[str, str]]]:
-    """The places of a device that a reply meets, with the MACs of the opener's packet there."""
+def _places_back(visit: Visit) -> Iterator[tuple[Place, tuple[str, str], Tuple | None]]:
+    """The places of a device that a reply meets, with the MACs and tuple of the opener's packet there."""
     if visit.out_port is None or visit.macs_out is None:
         return
     device, came, went = visit.device, visit.out_port, visit.in_port
-    yield Place(came.acls_in, came.id, came.id), visit.macs_out
-    yield Place(device.acls_in, device.id, came.id), visit.macs_out
+    yield Place(came.acls_in, came.id, came.id), visit.macs_out, visit.went
+    yield Place(device.acls_in, device.id, came.id), visit.macs_out, visit.went
     if isinstance(device, Router):
-        yield Place(device.acls_forward, device.id, came.id, went.id), visit.macs_out
-    yield Place(device.acls_out, device.id, came.id, went.id), visit.macs_in
-    yield Place(went.acls_out, went.id, came.id, went.id), visit.macs_in
+        yield Place(device.acls_forward, device.id, came.id, went.id), visit.macs_out, visit.within
+    yield Place(device.acls_out, device.id, came.id, went.id), visit.macs_in, visit.within
+    yield Place(went.acls_out, went.id, came.id, went.id), visit.macs_in, visit.came
 
 
 # --- matching ---------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ An ICMP error belongs to the connection whose packet it quotes, if it is sent to
 
 **Order at a port.** A packet that a machine sends is looked up so:
 
-1. Its own record: the port opened this connection. The packet is judged as if it opened it now.
+1. Its own record, by home. The port opened this connection: the packet is judged as if it opened it now. Or
+   an uplink did: the packet is a reply, and leaves by an uplink (see `uplinks`).
 2. A hint: the other side opened it. The packet goes to the opener's port as it is, marked RETURN.
 3. The walk. If it passes anything stateful (a machine's port with port security, a stateful ACL), a record
    is written. If it is refused but can be a reply (TCP but for an initial SYN, any other protocol but an
@@ -27,13 +28,17 @@ where state is kept. A RST opens nothing. A mid-stream segment that the walk let
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from onehop.model import Port
+from onehop.model.view import View
 from onehop.model.vocabulary import Drop, Stage, TunnelFlag
+from onehop.model.zones import is_uplink
 from onehop.simulation.context import Dropped, Walk
-from onehop.simulation.flow import ECHO_REQUEST, Flow, flow_of
+from onehop.simulation.flow import ECHO_REQUEST, Flow
+from onehop.simulation.hashing import connection_hash
 from onehop.simulation.packet import (
     ICMP,
     ICMP6,
@@ -53,13 +58,25 @@ from onehop.simulation.packet import (
 )
 from onehop.simulation.packet import SCTP as SCTP_PROTOCOL
 from onehop.simulation.packet import UDP as UDP_PROTOCOL
-from onehop.simulation.state import HINT_LIFE, Budget, Hint, Life, NoteHint, Record, Tuple, WriteRecord
+from onehop.simulation.state import (
+    HINT_LIFE,
+    Budget,
+    DeleteRecord,
+    Hint,
+    Life,
+    NoteHint,
+    Record,
+    Tuple,
+    WriteRecord,
+)
 from onehop.simulation.verdict import NO_FLAGS, Output
 
 # How long a record lasts without a packet, in seconds: for TCP, and for everything else. Without SYNs to tell
 # connections apart, a record has to outlive its hint: else the far side's packets would go back to nothing.
 LIFETIME_TCP = {Life.OPENING: 60.0, Life.OPEN: 7200.0, Life.CLOSING: 60.0}
 LIFETIME = dict.fromkeys(Life, HINT_LIFE + 30.0)
+OTHERS = 16  # source ports to try where a tuple is taken
+PORTED = (TCP, UDP_PROTOCOL, *ECHO_REQUEST)  # protocols whose source port, or id, can be another
 
 
 def is_live(record: Record, now: float) -> bool:
@@ -71,18 +88,25 @@ def is_live(record: Record, now: float) -> bool:
 
 
 def own_record(walk: Walk) -> None:
-    """Find the connection of which this port is the opener."""
-    flow = walk.flow
-    near = None if flow.is_echo_reply else flow.tuple
-    if flow.is_icmp_error and (quoted := quoted_tuple(walk)) is not None:
-        near, walk.related = quoted.reversed(), True
-    record = walk.state.own_record(walk.origin, near) if near is not None else None
-    if record is None or not is_live(record, walk.state.now):
+    """Find the connection that this port owns, among those that the packet can belong to."""
+    home = walk.flow.tuple
+    if walk.flow.is_icmp_error and (quoted := quoted_tuple(walk)) is not None:
+        home, walk.related = quoted.reversed(), True
+    records = walk.state.records_at_home(walk.origin, home) if home is not None else iter(())
+    record = next((r for r in records if _suits(walk, r) and is_live(r, walk.state.now)), None)
+    if record is None:
         walk.related = False
         return
     walk.record = record
+    walk.subject = record.near if walk.related else None
     what = "an ICMP error about its" if walk.related else "belongs to its own"
-    walk.step(Stage.CONNECTIONS, walk.origin, f"{what} connection to port {record.far_port}")
+    other = f"from uplink {record.opener}" if record.inbound else f"to port {record.far_port}"
+    walk.step(Stage.CONNECTIONS, walk.origin, f"{what} connection {other}")
+
+
+def _suits(walk: Walk, record: Record) -> bool:
+    """Whether the owner can send such a packet: as the opener no reply, else nothing but replies."""
+    return reply_tuple(walk) is not None if record.inbound else not walk.flow.is_echo_reply
 
 
 def hint(walk: Walk) -> Hint | None:
@@ -120,9 +144,9 @@ def quoted_tuple(walk: Walk) -> Tuple | None:
 
 def judged_flow(walk: Walk) -> Flow:
     """The flow that rules judge: of the connection's own packets, where the packet is an error about it."""
-    if not walk.related or walk.record is None:
+    near = walk.subject
+    if not walk.related or walk.record is None or near is None:
         return walk.flow
-    near = walk.record.near
     icmp = (ECHO_REQUEST[near.protocol], 0) if near.protocol in ECHO_REQUEST else None
     return replace(
         walk.flow,
@@ -142,17 +166,22 @@ def judged_flow(walk: Walk) -> Flow:
 
 def keep(walk: Walk, far_port: Port) -> TunnelFlag:
     """Write down the connection of a packet that has passed; gives the flags that it travels with."""
-    near, far = flow_of(walk.original, walk.first), walk.flow
-    if not walk.stateful or walk.related or near.tuple is None or far.tuple is None:
+    if walk.related:
+        conform(walk)
+        return NO_FLAGS
+    near, known = walk.sent, walk.record
+    if not walk.stateful or near.tuple is None or walk.flow.tuple is None:
         return NO_FLAGS
     if near.flags is not None and _is_nonsense(near.flags):
         walk.drop(Stage.CONNECTIONS, walk.origin, Drop.INVALID_STATE, f"no TCP segment is {near.flags!s}")
-    known = walk.record
     if known is None and (near.is_echo_reply or (near.flags is not None and near.flags & TcpFlag.RST)):
         return NO_FLAGS
-    if known is None and not walk.state.may(walk.origin, Budget.CONNECTIONS):
-        why = "the port has as many connections as it may"
-        walk.drop(Stage.CONNECTIONS, walk.origin, Drop.TABLE_FULL, why)
+    if known is not None:
+        conform(walk)
+    else:
+        _begin(walk, near.tuple)
+    far = walk.flow
+    assert far.tuple is not None
     walk.record = Record(
         opener=walk.origin,
         near=near.tuple,
@@ -163,10 +192,74 @@ def keep(walk: Walk, far_port: Port) -> TunnelFlag:
         tos=walk.ip.tos,
         life=_first_life(near.flags) if known is None else _next_life(known.life, near.flags, reply=False),
         used=walk.state.now,
+        inbound=walk.inbound is not None,
+        router=router_outside(walk.view, walk.origin_port if walk.inbound else far_port),
     )
     walk.effects.append(WriteRecord(walk.record))
-    walk.step(Stage.CONNECTIONS, walk.origin, "recorded" if known is None else "record kept up")
-    return TunnelFlag.LEARN
+    walk.step(Stage.CONNECTIONS, walk.owner, "recorded" if known is None else "record kept up")
+    return NO_FLAGS if walk.inbound or walk.record.router is not None else TunnelFlag.LEARN
+
+
+def router_outside(view: View, port: Port) -> str | None:
+    return port.router if is_uplink(view, port) else None
+
+
+def _begin(walk: Walk, near: Tuple) -> None:
+    """See that a new connection may be written down, and that its tuples are nobody else's."""
+    if not walk.state.may(walk.owner, Budget.CONNECTIONS):
+        why = "the port has as many connections as it may"
+        walk.drop(Stage.CONNECTIONS, walk.owner, Drop.TABLE_FULL, why)
+    far = walk.flow.tuple
+    assert far is not None
+    if _is_free(walk, near, far):
+        return
+    fixed = walk.bound or (walk.inbound is not None and _is_taken(walk, near.reversed()))
+    others = [] if fixed or far.protocol not in PORTED else [with_source_port(far, p) for p in _others(far)]
+    free = next((other for other in others if _is_free(walk, near, other)), None)
+    if free is None:
+        text = f"another connection has the tuple of {far.src} port {far.src_port}"
+        walk.drop(Stage.CONNECTIONS, walk.owner, Drop.TUPLE_CLASH, text)
+    walk.step(Stage.CONNECTIONS, walk.owner, f"port {far.src_port} is taken: port {free.src_port} instead")
+    walk.become(free)
+
+
+def _others(far: Tuple) -> Iterator[int]:
+    """Source ports to take instead."""
+    return (1024 + (connection_hash(far, 0) + i) % 64512 for i in range(OTHERS))
+
+
+def _is_free(walk: Walk, near: Tuple, far: Tuple) -> bool:
+    """Whether no live record of the owner has one of these tuples."""
+    if walk.inbound is None:
+        return not _is_taken(walk, far)
+    at_home = walk.state.records_at_home(walk.owner, far.reversed())
+    return not _is_taken(walk, near.reversed()) and not any(is_live(r, walk.state.now) for r in at_home)
+
+
+def _is_taken(walk: Walk, away: Tuple) -> bool:
+    record = walk.state.records.get((walk.owner, away))
+    return record is not None and is_live(record, walk.state.now)
+
+
+def with_source_port(ends: Tuple, port: int) -> Tuple:
+    """A tuple from another port. The id of an echo stands in both ports."""
+    is_echo = ends.protocol in ECHO_REQUEST
+    return replace(ends, src_port=port, dst_port=port if is_echo else ends.dst_port)
+
+
+def conform(walk: Walk) -> None:
+    """See that the walk of a record's own packet, or of an error about it, comes out as it always has."""
+    record, far = walk.record, walk.connection
+    assert record is not None
+    if far is None or far == record.far:
+        return
+    if not walk.bound and far.protocol in PORTED and with_source_port(far, record.far.src_port) == record.far:
+        walk.become(record.far)
+        return
+    if not walk.probe:
+        walk.effects.append(DeleteRecord(record.key))
+    text = "its packets would now have other addresses"
+    walk.drop(Stage.CONNECTIONS, walk.owner, Drop.CONNECTION_ENDED, text)
 
 
 def _is_nonsense(flags: TcpFlag) -> bool:
@@ -231,10 +324,18 @@ def ask(walk: Walk, refusal: Dropped) -> None:
 def claimed(walk: Walk, opener: str) -> Record | None:
     """The record of the connection that a packet from elsewhere is a reply of."""
     replies = reply_tuple(walk)
-    record = walk.state.replied_record(opener, replies) if replies is not None else None
-    if record is None or not is_live(record, walk.state.now) or record.far_port != walk.origin:
+    record = walk.state.records.get((opener, replies.reversed())) if replies is not None else None
+    if record is None or record.inbound or not is_live(record, walk.state.now):
         return None
-    return record
+    return record if is_far_port(walk.view, record, walk.origin) else None
+
+
+def is_far_port(view: View, record: Record, id: str) -> bool:
+    """Whether a port is the other end of a connection; for an uplink, any of the router will do."""
+    port = view.get(Port, id)
+    if id == record.far_port or port is None or record.inbound or record.router is None:
+        return id == record.far_port
+    return router_outside(view, port) == record.router
 
 
 def keep_up(walk: Walk, record: Record) -> None:

@@ -18,8 +18,9 @@ from onehop.model.routing import NextHop
 from onehop.model.view import View
 from onehop.model.vocabulary import MAX_DEVICES, Drop, Stage
 from onehop.simulation.flow import Flow, flow_of
-from onehop.simulation.packet import Frame, Ip, IpPacket, Ipv4, Ipv6, Malformed, build, parse
-from onehop.simulation.state import Budget, Effect, FirstFragment, Record, Spend, State
+from onehop.simulation.packet import Frame, Icmp, Ip, IpPacket, Ipv4, Ipv6, Malformed, build, parse
+from onehop.simulation.rewrite import between, rewritten, rewritten_error
+from onehop.simulation.state import Budget, Effect, FirstFragment, Record, Spend, State, Tuple
 from onehop.simulation.verdict import Ask, Log, Output, Request, Step, Verdict
 
 Device = Network | Router
@@ -40,18 +41,28 @@ class Finished(Exception):
 
 @dataclass
 class Visit:
-    """A device on the way: how the packet came in, and how it left."""
+    """A device on the way: how the packet came in, and how it left.
+
+    The tuples are those of the connection's packet: as it came, behind the translation of its destination,
+    and as it left.
+    """
 
     device: Device
     in_port: Port
     macs_in: Macs
     out_port: Port | None = None
     macs_out: Macs | None = None
+    came: Tuple | None = None
+    within: Tuple | None = None
+    went: Tuple | None = None
 
 
 @dataclass
 class Walk:
-    """`origin` is the port that sent the packet; `record` the connection of which it is the opener's."""
+    """`origin` is the port that sent the packet; `record` the connection of which it is the opener's.
+
+    `owner` keeps that record: the origin, or the machine's port that a packet from an uplink has to reach.
+    """
 
     view: View
     state: State
@@ -60,8 +71,13 @@ class Walk:
     original: Frame
     frame: Frame
     first: FirstFragment | None = None
+    first_sent: FirstFragment | None = None  # the same, before any translation
     record: Record | None = None
     related: bool = False  # an ICMP error about `record`
+    subject: Tuple | None = None  # the tuple of that record's own packets, as they would be here
+    inbound: str | None = None  # judged by the host of this machine's port, for a packet from an uplink
+    choosing: bool = False  # only to find the port that a packet from an uplink is for
+    bound: bool = False  # a dynamic rule has translated it
     probe: bool = False  # not a packet, but the question whether the connection would still pass
     is_copy: bool = False  # of a flooded frame
     stateful: bool = False  # has passed something that lets replies in
@@ -69,6 +85,7 @@ class Walk:
     next_hop: NextHop | None = None
     connected: bool = False  # the route is that of a subnet of the router
     reached: Port | None = None
+    is_flood: bool = False  # found while choosing: it is for several machines
     refused: Dropped | None = None
     outputs: list[Output] = field(default_factory=list)
     answers: list[Output] = field(default_factory=list)
@@ -139,17 +156,53 @@ class Walk:
         assert isinstance(device, Network | Router)
         if len(self.visits) == MAX_DEVICES:
             self.drop(Stage.INGRESS_PORT, device.id, Drop.TOO_MANY_DEVICES, f"device {MAX_DEVICES + 1}")
-        self.visits.append(Visit(device, port, (self.frame.src, self.frame.dst)))
+        here = self.connection
+        self.visits.append(Visit(device, port, (self.frame.src, self.frame.dst), came=here, within=here))
 
     def leave_by(self, port: Port) -> None:
         self.visit.out_port = port
         self.visit.macs_out = (self.frame.src, self.frame.dst)
+        self.visit.went = self.connection
+
+    @property
+    def owner(self) -> str:
+        return self.inbound or self.origin
+
+    @property
+    def connection(self) -> Tuple | None:
+        """The tuple of the packets of this connection, as they are here; an error about it has another."""
+        return self.subject if self.related else self.flow.tuple
+
+    @property
+    def sent(self) -> Flow:
+        """The flow of the packet as it was sent."""
+        return flow_of(self.original, self.first_sent)
 
     def set_ip(self, ip: IpPacket) -> None:
         self.frame = replace(self.frame, payload=ip)
 
     def set_macs(self, src: str, dst: str) -> None:
         self.frame = replace(self.frame, src=src, dst=dst)
+
+    def become(self, after: Tuple, before: Tuple | None = None, outer_src: Ip | None = None) -> None:
+        """Turn the packet from one of a tuple, or of its connection's, into one of another.
+
+        An ICMP error is translated with what it quotes. It comes from another address if its source is the
+        one that is translated, or as `outer_src` says.
+        """
+        ip, before = self.ip, before or self.connection
+        if before is None or (self.flow.is_icmp_error and not isinstance(ip.payload, Icmp)):
+            self.set_ip(between(ip, outer_src or after.src, after.dst))
+        elif self.flow.is_icmp_error:
+            src = outer_src or (after.src if ip.src == before.src else ip.src)
+            self.set_ip(rewritten_error(ip, before, after, src, after.dst))
+            self.subject = after if self.related else None
+        else:
+            self.set_ip(rewritten(ip, before, after))
+            if self.first is not None:
+                self.first = replace(self.first, src_port=after.src_port, dst_port=after.dst_port)
+        if self.visits and self.visit.out_port is None:
+            self.visit.within = self.connection
 
     # --- what happens to it -------------------------------------------------------------------------------
 
@@ -173,7 +226,7 @@ class Walk:
     def can_be_reply(self) -> bool:
         """Whether it may belong to a connection that the other side opened: not what only opens one."""
         flow = self.flow
-        if self.probe or self.is_copy or flow.version == 0:
+        if self.probe or self.is_copy or self.inbound is not None or flow.version == 0:
             return False
         if flow.is_icmp_error:
             return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from onehop.model.vocabulary import Drop, Stage
 from onehop.simulation import connections
-from onehop.simulation.context import Walk
+from onehop.simulation.context import Finished, Walk
 from onehop.simulation.packet import build
 from onehop.simulation.verdict import Output
 
@@ -40,7 +40,12 @@ def deliver(walk: Walk) -> None:
         walk.drop(
             Stage.EGRESS_PORT, port.id, Drop.NO_BINDING, f"port {port.name} is neither linked nor bound"
         )
+    if walk.inbound not in (None, port.id):
+        text = f"the gateway took it to be for another port than {port.name}"
+        walk.drop(Stage.EGRESS_PORT, port.id, Drop.CONNECTION_ENDED, text)
     walk.reached = port
+    if walk.choosing:
+        raise Finished
     if walk.refused is not None:
         raise walk.refused
     if walk.probe:

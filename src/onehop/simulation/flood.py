@@ -26,6 +26,12 @@ from onehop.simulation.verdict import Output
 def spread(walk: Walk, why: str) -> None:
     """Send a frame to all members; the walk ends here."""
     network = walk.network
+    if walk.choosing:
+        walk.is_flood = True
+        raise Finished
+    if walk.inbound is not None:
+        text = "the gateway took it to be for one machine, and it is for all members"
+        walk.drop(Stage.FLOOD, network.id, Drop.CONNECTION_ENDED, text)
     if walk.refused is not None:
         raise walk.refused
     if not walk.state.may(walk.origin, Budget.FLOOD):

@@ -53,5 +53,5 @@ def _later(walk: Walk, fragment: Fragment, known: FirstFragment | None) -> None:
         walk.drop(Stage.FRAGMENTS, walk.origin, Drop.FRAGMENT_FIRST_MISSING, why)
     elif fragment.offset < known.end:
         walk.drop(Stage.FRAGMENTS, walk.origin, Drop.FRAGMENT_OVERLAP, "it overlaps the first fragment")
-    walk.first = known
+    walk.first = walk.first_sent = known
     walk.step(Stage.FRAGMENTS, walk.origin, "follows its first fragment")

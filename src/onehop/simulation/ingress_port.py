@@ -36,6 +36,7 @@ from onehop.simulation.flow import Flow
 from onehop.simulation.icmp_errors import Error, tell
 from onehop.simulation.neighbours import (
     ADVERTISEMENT,
+    NO_MAC,
     REDIRECT,
     ROUTER_ADVERTISEMENT,
     ROUTER_SOLICITATION,
@@ -53,8 +54,6 @@ from onehop.simulation.packet import (
     is_multicast_mac,
 )
 from onehop.simulation.verdict import Ask
-
-NO_MAC = "00:00:00:00:00:00"
 
 
 def is_up(walk: Walk) -> None:

@@ -1,13 +1,15 @@
 """Stage NEIGHBOURS: which MAC has an address.
 
 **Answering.** ARP requests and neighbour solicitations for an address that the model gives to a port of the
-network, or to the router interface linked to one, are answered on the spot, for a port that is switched on.
-IPv6 link-local addresses made from such a port's MAC count, too. Whoever announces or probes its own address
-(sender and target the same, or the asker's own) is not answered; such frames, and questions for addresses
-that nobody is known to have, go to all members.
+network, or to the router interface linked to one, are answered on the spot, for a port that is switched on. A
+router's interface also has its *external addresses* (see `nat`). On an uplink, the router answers for that
+port. IPv6 link-local addresses made from such a port's MAC count, too. Whoever announces or probes its own
+address (sender and target the same, or the asker's own) is not answered; such frames, and questions for
+addresses that nobody is known to have, go to all members.
 
 **Asking.** A router finds the MAC of the next hop in the model: the port of the network, or the router at the
 other end of a link. Else it takes what it has learned, and else the slow path asks, while the packet waits.
+Beyond an uplink only the gateway knows who is there: the MAC stays zero until the packet is at its port.
 
 **Learning.** A router learns from ARP and from neighbour messages that reach one of its interfaces, for
 addresses in that interface's subnets that the model does not know. The model always wins, and what a machine
@@ -19,11 +21,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import NoReturn
 
 from onehop.model import Port
 from onehop.model.formats import parse_ip
+from onehop.model.translation import external_addresses
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, Stage
+from onehop.model.zones import is_uplink
 from onehop.simulation.addresses import ALL_NODES, addresses_of, is_subnet_broadcast, link_local, prefixes_of
 from onehop.simulation.context import Finished, Walk
 from onehop.simulation.packet import Arp, Frame, Icmp, Ip, Ipv6, multicast_mac
@@ -33,6 +38,7 @@ from onehop.simulation.verdict import Ask
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
 SOLICITATION, ADVERTISEMENT, REDIRECT = 135, 136, 137
 _SOURCE_MAC, _TARGET_MAC = 1, 2  # options
+NO_MAC = "00:00:00:00:00:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,11 @@ def discovery_of(ip: Ipv6) -> Discovery | None:
 
 def owner_of(view: View, network: str, ip: Ip) -> Owner | None:
     """The port of a network that the model gives an address to."""
-    return next((owner for owner in owners(view, network) if ip in _of(view, owner)), None)
+    known = next((owner for owner in owners(view, network) if ip in _of(view, owner)), None)
+    if known is not None:
+        return known
+    routers = (owner for owner in owners(view, network) if owner.is_router)
+    return next((owner for owner in routers if ip in _external(view, owner)), None)
 
 
 def owners(view: View, network: str) -> Iterator[Owner]:
@@ -93,6 +103,11 @@ def owners(view: View, network: str) -> Iterator[Owner]:
 def _of(view: View, owner: Owner) -> list[Ip]:
     end = view.peer(owner.port.id) if owner.is_router else owner.port
     return [*addresses_of(end), link_local(owner.mac)] if end is not None else []
+
+
+def _external(view: View, owner: Owner) -> list[Ip]:
+    end = view.peer(owner.port.id)
+    return external_addresses(view, end.id) if end is not None else []
 
 
 # --- answering --------------------------------------------------------------------------------------------
@@ -110,8 +125,8 @@ def answer(walk: Walk) -> None:
 def _answer_arp(walk: Walk, arp: Arp) -> None:
     if arp.sender_ip == arp.target_ip:
         return
-    owner = owner_of(walk.view, walk.network.id, arp.target_ip)
-    if owner is None or not owner.is_up or owner.port.id == walk.in_port.id:
+    owner = _asked_for(walk, arp.target_ip)
+    if owner is None:
         return
     walk.step(Stage.NEIGHBOURS, owner.port.id, f"answered: {arp.target_ip} is at {owner.mac}")
     reply = Arp(2, owner.mac, arp.target_ip, arp.sender_mac, arp.sender_ip)
@@ -122,15 +137,23 @@ def _answer_arp(walk: Walk, arp: Arp) -> None:
 def _answer_solicitation(walk: Walk, ip: Ipv6) -> None:
     message = discovery_of(ip)
     if message is None:
-        walk.drop(Stage.NEIGHBOURS, walk.network.id, Drop.MALFORMED, "not a proper neighbour solicitation")
-    if ip.src == message.target:
-        return
-    owner = owner_of(walk.view, walk.network.id, message.target)
-    if owner is None or not owner.is_up or owner.port.id == walk.in_port.id:
+        walk.drop(Stage.NEIGHBOURS, walk.device.id, Drop.MALFORMED, "not a proper neighbour solicitation")
+    owner = _asked_for(walk, message.target) if ip.src != message.target else None
+    if owner is None:
         return
     walk.step(Stage.NEIGHBOURS, owner.port.id, f"answered: {message.target} is at {owner.mac}")
     walk.answer(advertisement(owner, message.target, ip.src, walk.frame.src))
     raise Finished
+
+
+def _asked_for(walk: Walk, ip: Ip) -> Owner | None:
+    """Who answers for an address: another port of the network, or the uplink that the question came in by."""
+    port = walk.in_port
+    if port.network is not None:
+        owner = owner_of(walk.view, port.network, ip)
+        return owner if owner is not None and owner.is_up and owner.port.id != port.id else None
+    own = (*addresses_of(port), link_local(port.mac), *external_addresses(walk.view, port.id))
+    return Owner(port, port.mac, True, True) if is_uplink(walk.view, port) and ip in own else None
 
 
 def advertisement(owner: Owner, target: IPv6Address, to: IPv6Address, mac: str) -> Frame:
@@ -178,11 +201,13 @@ def _claim(walk: Walk) -> tuple[Ip, str] | None:
 
 
 def ends_here(walk: Walk) -> None:
-    """ARP and neighbour messages for a router's interface are heard, and go no further."""
+    """ARP and neighbour messages for a router are heard, on an uplink also answered, and go no further."""
     payload = walk.frame.payload
     is_arp = isinstance(payload, Arp)
     if is_arp or walk.flow.is_discovery:
         heard(walk, walk.in_port)
+        if is_uplink(walk.view, walk.in_port):
+            answer(walk)
         raise Finished
 
 
@@ -198,11 +223,16 @@ def resolve(walk: Walk) -> None:
         walk.drop(Stage.NEIGHBOURS, port.id, Drop.BAD_ADDRESS, f"{target} means a whole subnet")
     mac = _model_mac(walk, port, target) or _learned_mac(walk, port, target)
     if mac is None:
-        walk.step(Stage.NEIGHBOURS, port.id, f"nobody is known to have {target}: the slow path asks")
-        walk.request(Ask.RESOLVE, port.id, target)
+        ask_for(walk, port, target)
     walk.step(Stage.NEIGHBOURS, port.id, f"next hop {target} is at {mac}")
     walk.set_macs(port.mac, mac)
     walk.leave_by(port)
+
+
+def ask_for(walk: Walk, port: Port, target: Ip) -> NoReturn:
+    """Let the packet wait, while the slow path asks who has its next hop."""
+    walk.step(Stage.NEIGHBOURS, port.id, f"nobody is known to have {target}: the slow path asks")
+    walk.request(Ask.RESOLVE, port.id, target)
 
 
 def _target(walk: Walk) -> Ip:
@@ -215,21 +245,28 @@ def _model_mac(walk: Walk, port: Port, target: Ip) -> str | None:
     if peer is None and walk.view.active_binding(port.id) is None:
         walk.drop(Stage.NEIGHBOURS, port.id, Drop.NO_BINDING, "the port is neither linked nor bound")
     if peer is None:
-        return None
+        return NO_MAC
     if peer.network is not None:
         owner = owner_of(walk.view, peer.network, target)
         return owner.mac if owner is not None else None
     unnumbered = walk.next_hop is not None and walk.next_hop.ip is None and not walk.connected
-    if target not in (*addresses_of(peer), link_local(peer.mac)) and not unnumbered:
+    known = (*addresses_of(peer), link_local(peer.mac))
+    if target not in known and not unnumbered and target not in external_addresses(walk.view, peer.id):
         text = f"{target} is not at the other end of the link"
         walk.drop(Stage.NEIGHBOURS, port.id, Drop.NO_NEIGHBOUR, text)
     return peer.mac
 
 
-def _learned_mac(walk: Walk, port: Port, target: Ip) -> str | None:
+def learned(walk: Walk, port: Port, target: Ip) -> str | None:
+    """The MAC that messages have told of an address."""
     known = walk.state.neighbours.get((port.id, target))
-    if known is not None and walk.state.now - known.seen <= NEIGHBOUR_LIFE:
-        return known.mac
+    return known.mac if known is not None and walk.state.now - known.seen <= NEIGHBOUR_LIFE else None
+
+
+def _learned_mac(walk: Walk, port: Port, target: Ip) -> str | None:
+    known = learned(walk, port, target)
+    if known is not None:
+        return known
     return walk.record.far_macs[1] if walk.probe and walk.record is not None else None
 
 

@@ -6,18 +6,19 @@ In this order; what a step does not decide goes on to the next.
 2. ARP and neighbour messages are heard (see `neighbours`) and go no further.
 3. Only frames for the MAC of the interface, and only IP. Multicast, broadcast and link-local addresses
    are not routed.
-4. *Here load balancing and destination NAT will stand.*
+4. *Here load balancing will stand.* The **destination's** translation (see `nat`).
 5. `acls_in`.
 6. The router's **own addresses**, those of all its interfaces: an echo request is answered, anything else is
    told that no such port is there.
 7. **The way**: the longest destination prefix, then the longest source prefix. The subnets of the router's
    interfaces are routes by themselves; a route object for the same destination goes before. A next hop whose
-   port, or the far end of its link, is off does not count; a route without any does not either. `blackhole`
+   port, or the far end of its link, is off does not count, nor does one by an uplink that is not usable; a
+   route without any does not either. `blackhole`
    drops, `reject` and a missing route also tell the sender. Of several next hops the connection's hash takes
    one, by weight (see `hashing`), so that a connection keeps to its way.
 8. **TTL**: a packet that would leave with 0 is dropped and its sender told.
 9. `acls_forward`.
-10. *Here source NAT will stand.*
+10. The **source's** translation (see `nat`).
 11. **Size**: what is larger than the MTU of the network that it leaves for is answered with an ICMP error.
 12. The **next hop's MAC** (see `neighbours`); the frame gets it, and that of the interface it leaves by.
 13. `acls_out`.
@@ -29,14 +30,16 @@ from dataclasses import dataclass, replace
 
 from onehop.model import Network, NextHop, Port
 from onehop.model.formats import Prefix, parse_cidr, parse_ip
+from onehop.model.translation import is_usable_uplink
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, Stage
+from onehop.model.zones import is_uplink
 from onehop.simulation.addresses import LIMITED_BROADCAST, addresses_of, link_local, prefixes_of
 from onehop.simulation.context import Finished, Walk
 from onehop.simulation.flow import ECHO_REPLY
 from onehop.simulation.hashing import choose, connection_hash
 from onehop.simulation.icmp_errors import Error, tell
-from onehop.simulation.packet import Frame, Icmp, Ip, Ipv4, Ipv6, build_ip, update, with_ttl
+from onehop.simulation.packet import Frame, Icmp, Ip, IpPacket, Ipv4, Ipv6, build_ip, update, with_ttl
 from onehop.simulation.state import Tuple
 
 
@@ -121,15 +124,10 @@ class Way:
 
 def choose_way(walk: Walk) -> None:
     router, ip = walk.router, walk.ip
-    fitting = [
-        way
-        for way in ways(walk.view, router.id)
-        if ip.dst in way.destination and (way.source is None or ip.src in way.source)
-    ]
-    if not fitting:
+    way = best_way(walk.view, router.id, ip)
+    if way is None:
         tell(walk, Error.NO_ROUTE)
         walk.drop(Stage.ROUTER, router.id, Drop.NO_ROUTE, f"no route to {ip.dst}")
-    way = min(fitting, key=lambda way: way.rank)
     if way.action == "blackhole":
         text = f"the route to {way.destination} is a blackhole"
         walk.drop(Stage.ROUTER, router.id, Drop.BLACKHOLE, text, way.route)
@@ -142,6 +140,16 @@ def choose_way(walk: Walk) -> None:
     walk.leave_by(port)
     of = "its own subnet" if way.route is None else "the route to"
     walk.step(Stage.ROUTER, router.id, f"by {of} {way.destination}, out of {port.name}", way.route)
+
+
+def best_way(view: View, router: str, ip: IpPacket) -> Way | None:
+    """The route that a packet takes."""
+    fitting = [
+        way
+        for way in ways(view, router)
+        if ip.dst in way.destination and (way.source is None or ip.src in way.source)
+    ]
+    return min(fitting, key=lambda way: way.rank, default=None)
 
 
 def _pick(walk: Walk, way: Way) -> int:
@@ -169,6 +177,8 @@ def ways(view: View, router: str) -> list[Way]:
 
 def _is_usable(view: View, port: Port) -> bool:
     peer = view.peer(port.id)
+    if is_uplink(view, port):
+        return is_usable_uplink(view, port)
     return port.admin_up and (peer is None or peer.admin_up)
 
 

@@ -3,8 +3,10 @@
 A walk reads a `State` and returns `Effect`s; `State.after` makes the next state of them. Nothing here is
 needed to be *right* about a topology: it is what packets have taught.
 
-* A **record** is a connection. It lives on the host of the port that opened it, keyed by that port and by
-  the tuple as the far port sees it.
+* A **record** is a connection. It lives on the host of its *owner*: the port that opened it, or where that
+  is an uplink, the machine's port that it reaches. It is keyed by the owner and by *away*: the tuple of what
+  the owner sends, as the other side sees it. Where *home*, the tuple as the owner itself sends it, is
+  another, an index leads from (owner, home) to the record.
 * A **hint** lives on the host of the far port, keyed by that port and by the tuple of its replies. It names
   the port that opened the connection, and so where replies go. Hints may be lost at any time.
 * A **fragment** entry lets later fragments follow their first, keyed by the port that sent them.
@@ -14,7 +16,7 @@ needed to be *right* about a topology: it is what packets have taught.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from types import MappingProxyType
@@ -56,7 +58,7 @@ class Life(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A connection, kept by the host of its opener."""
+    """A connection, kept by the host of its owner."""
 
     opener: str  # port
     near: Tuple  # as the opener sends
@@ -67,10 +69,26 @@ class Record:
     tos: int = 0  # of the opener's packets, for rules that match DSCP
     life: Life = Life.OPENING
     used: float = 0.0
+    inbound: bool = False  # opened from an uplink, and owned by the machine's port that it reaches
+    router: str | None = None  # that of the uplink, where one end is an uplink
+
+    @property
+    def owner(self) -> str:
+        return self.far_port if self.inbound else self.opener
+
+    @property
+    def home(self) -> Tuple:
+        """The tuple of what the owner sends, as it sends it."""
+        return self.far.reversed() if self.inbound else self.near
+
+    @property
+    def away(self) -> Tuple:
+        """The tuple of what the owner sends, as the other side sees it."""
+        return self.near.reversed() if self.inbound else self.far
 
     @property
     def key(self) -> RecordKey:
-        return (self.opener, self.far)
+        return (self.owner, self.away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +137,7 @@ class Budget(Enum):
     CONNECTIONS = "connections"
 
 
-RecordKey = tuple[str, Tuple]  # opener, far tuple
+RecordKey = tuple[str, Tuple]  # owner, away; in the index: owner, home
 HintKey = tuple[str, Tuple]  # far port, tuple of its replies
 MacKey = tuple[str, str]  # network, MAC
 NeighbourKey = tuple[str, Ip]  # router port, address
@@ -133,6 +151,13 @@ class WriteRecord:
     """Add a record, or put it in the place of the one with its key."""
 
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecord:
+    """A record is no longer valid: its connection ends."""
+
+    key: RecordKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +193,7 @@ class Spend:
     budget: Budget
 
 
-Effect = WriteRecord | NoteHint | NoteFragment | LearnMac | LearnNeighbour | Spend
+Effect = WriteRecord | DeleteRecord | NoteHint | NoteFragment | LearnMac | LearnNeighbour | Spend
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -188,6 +213,7 @@ class State:
 
     now: float = 0.0
     records: Mapping[RecordKey, Record] = field(default_factory=_frozen)
+    homes: Mapping[RecordKey, RecordKey] = field(default_factory=_frozen)  # where home is not away
     hints: Mapping[HintKey, Hint] = field(default_factory=_frozen)
     fragments: Mapping[FragmentKey, FirstFragment] = field(default_factory=_frozen)
     macs: Mapping[MacKey, str] = field(default_factory=_frozen)  # to the port behind which the MAC is
@@ -203,7 +229,9 @@ class State:
     def _after(self, effect: Effect) -> State:
         match effect:
             case WriteRecord(record):
-                return replace(self, records=_with(self.records, record.key, record))
+                return self._with_record(record)
+            case DeleteRecord(key):
+                return self.without_records([key])
             case NoteHint(port, replies, hint):
                 return replace(self, hints=_with(self.hints, (port, replies), hint))
             case NoteFragment(key, first):
@@ -221,10 +249,30 @@ class State:
     def may(self, port: str, budget: Budget) -> bool:
         return (port, budget) not in self.exhausted
 
-    def own_record(self, opener: str, near: Tuple) -> Record | None:
-        """The record of a packet that its opener sends."""
-        return self.records.get((opener, near))
+    def _with_record(self, record: Record) -> State:
+        homes = self.homes
+        if record.home != record.away:
+            homes = _with(homes, (record.owner, record.home), record.key)
+        return replace(self, records=_with(self.records, record.key, record), homes=homes)
 
-    def replied_record(self, opener: str, reply: Tuple) -> Record | None:
-        """The record of a packet that comes back to the opener, as the far port sent it."""
-        return self.records.get((opener, reply.reversed()))
+    def without_records(self, keys: Iterable[RecordKey]) -> State:
+        gone = {key for key in keys if key in self.records}
+        if not gone:
+            return self
+        records = {key: record for key, record in self.records.items() if key not in gone}
+        homes = {home: key for home, key in self.homes.items() if key not in gone}
+        return replace(self, records=MappingProxyType(records), homes=MappingProxyType(homes))
+
+    def with_records(self, records: Iterable[Record]) -> State:
+        state = self
+        for record in records:
+            state = state._with_record(record)
+        return state
+
+    def records_at_home(self, owner: str, home: Tuple) -> Iterator[Record]:
+        """The records of what their owner sends: the one that is not translated, then the one that is."""
+        at = (owner, home)
+        for key in (at, self.homes.get(at)):
+            record = self.records.get(key) if key is not None else None
+            if record is not None and record.home == home:
+                yield record

@@ -43,16 +43,18 @@ class Ask(Enum):
     DHCP = "dhcp"
     ROUTER_ADVERTISEMENT = "router-advertisement"
     RESOLVE = "resolve"  # find out the MAC of `ip` behind `port`; the packet waits
+    BLOCKS = "blocks"  # `port` runs out of shared ports of `rule`; the packet goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something for the slow path. The packet is neither dropped nor delivered."""
+    """Something for the slow path. The packet is neither dropped nor delivered, but for BLOCKS."""
 
     what: Ask
     port: str
     data: bytes
     ip: Ip | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from onehop.simulation.packet import (
     with_ttl,
 )
 from onehop.simulation.packet import parse as parse_frame
+from onehop.simulation.rewrite import rewritten
 from onehop.simulation.state import HintKey, RecordKey, Tuple
 from onehop.simulation.verdict import Output
 
@@ -51,6 +52,7 @@ class Flow:
     epochs: Epochs
     record: RecordKey | None = None
     hint: HintKey | None = None
+    translated: tuple[Tuple, Tuple] | None = None  # from, to
 
     def apply(self, frame: Frame, size: int) -> bytes | None:
         """The frame as it leaves; None if this one has to be judged by itself."""
@@ -58,6 +60,8 @@ class Flow:
         if not isinstance(packet, Ipv4 | Ipv6) or packet.ttl <= self.hops or size > self.largest:
             return None
         packet = with_ttl(packet, packet.ttl - self.hops)
+        if self.translated is not None:
+            packet = rewritten(packet, *self.translated)
         return build(replace(frame, src=self.src_mac, dst=self.dst_mac, payload=packet))
 
 
@@ -88,6 +92,11 @@ def _ends(packet: IpPacket) -> tuple[int, ...] | None:
     return 0, 0
 
 
+def _tuple(packet: IpPacket) -> Tuple | None:
+    ends = _ends(packet)
+    return Tuple(packet.protocol, packet.src, packet.dst, *ends[:2]) if ends is not None else None
+
+
 def flow_of(
     frame: Frame, data: bytes, out: Output, epochs: Epochs, record: RecordKey | None, hint: HintKey | None
 ) -> Flow | None:
@@ -99,7 +108,9 @@ def flow_of(
     if not isinstance(left.payload, Ipv4 | Ipv6):
         return None
     hops = packet.ttl - left.payload.ttl
-    flow = Flow(out.target, out.flags, left.src, left.dst, hops, len(data), epochs, record, hint)
+    before, after = _tuple(packet), _tuple(left.payload)
+    translated = (before, after) if before is not None and after is not None and before != after else None
+    flow = Flow(out.target, out.flags, left.src, left.dst, hops, len(data), epochs, record, hint, translated)
     return flow if flow.apply(frame, len(data)) == out.data else None
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from onehop.model import Network, Port
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, TunnelFlag
+from onehop.model.zones import is_uplink
 from onehop.simulation import neighbours, walk
 from onehop.simulation.cloud import lives
 from onehop.simulation.cloud.budgets import Budgets
@@ -36,7 +37,7 @@ from onehop.simulation.cloud.waiting import Waiting, WaitingRoom
 from onehop.simulation.cloud.wire import HEADER, Envelope, Header
 from onehop.simulation.cloud.zones import Clock, Zones, changes
 from onehop.simulation.flood import members
-from onehop.simulation.packet import Frame, Ip, parse
+from onehop.simulation.packet import Frame, parse
 from onehop.simulation.state import (
     Effect,
     LearnMac,
@@ -47,7 +48,7 @@ from onehop.simulation.state import (
     State,
     WriteRecord,
 )
-from onehop.simulation.verdict import Ask, Output, Verdict
+from onehop.simulation.verdict import Ask, Output, Request, Verdict
 
 FORWARDING = 60.0  # seconds for which the host that a port left forwards
 
@@ -110,7 +111,9 @@ class Host:
         self.state = lives.sweep(replace(self.state, now=now))
         self._left = {port: moved for port, moved in self._left.items() if moved.until > now}
         self._came = {port: moved for port, moved in self._came.items() if moved.until > now}
-        return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.port) for waiting in self._waiting.give_up(now)]
+        return [
+            Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged) for waiting in self._waiting.give_up(now)
+        ]
 
     def forget_hints(self) -> None:
         self.state = replace(self.state, hints={})
@@ -118,19 +121,17 @@ class Host:
     # --- records that move with a port ----------------------------------------------------------------
 
     def records_of(self, port: str) -> list[Record]:
-        return [record for record in self.state.records.values() if record.opener == port]
+        return [record for record in self.state.records.values() if record.owner == port]
 
     def give_up(self, port: str) -> list[Record]:
         """The records of a port that has left; they are no longer here."""
         gone = self.records_of(port)
-        kept = {key: record for key, record in self.state.records.items() if record.opener != port}
-        self.state = replace(self.state, records=kept)
+        self.state = self.state.without_records(record.key for record in gone)
         return gone
 
     def take_over(self, records: Iterable[Record]) -> None:
         """The records of a port that has come. What was already written here is newer."""
-        here = {record.key: record for record in records} | dict(self.state.records)
-        self.state = replace(self.state, records=here)
+        self.state = self.state.with_records(r for r in records if r.key not in self.state.records)
 
     # --- frames from ports ----------------------------------------------------------------------------
 
@@ -168,28 +169,41 @@ class Host:
             yield from self._on_its_way(output)
         for answer in verdict.answers:
             yield from self._back(answer, port)
-        for request in verdict.requests:
-            if request.what is Ask.RESOLVE and request.ip is not None:
-                yield from self._resolve(request.port, request.ip, Waiting(port, data, self.state.now))
+        yield from self._wait_for(verdict.requests, Waiting(port, data, self.state.now))
 
-    def _resolve(self, router_port: str, ip: Ip, packet: Waiting) -> Iterator[Event]:
+    def _wait_for(self, requests: Iterable[Request], packet: Waiting) -> Iterator[Event]:
         """Let a packet wait, and ask who has its next hop.
 
-        The question goes out in the name of the port whose packet waits: a router's port is bound nowhere.
+        The question goes out in the name of the port whose packet waits: a router's port is bound nowhere,
+        but for an uplink.
         """
-        if not self._waiting.add(router_port, ip, packet):
-            return
-        question = neighbours.question(self.view, router_port, ip)
-        if question is not None:
-            verdict = walk.emit(self.view, self._told(), router_port, question)
-            yield from self._tell(verdict, packet.port)
-            for output in verdict.outputs:
+        for request in requests:
+            if request.what is not Ask.RESOLVE or request.ip is None:
+                continue
+            if not self._waiting.add(request.port, request.ip, packet):
+                continue
+            question = neighbours.question(self.view, request.port, request.ip)
+            if question is not None:
+                yield from self._emit(request.port, question, packet)
+
+    def _emit(self, router_port: str, frame: Frame, packet: Waiting) -> Iterator[Event]:
+        verdict = walk.emit(self.view, self._told(), router_port, frame)
+        yield from self._tell(verdict, packet.charged)
+        for output in verdict.outputs:
+            if output.target == router_port:
+                yield Delivered(self.id, output.target, output.data)
+            else:
                 yield from self._on_its_way(replace(output, source=packet.port))
 
     def resume(self) -> list[Event]:
         """The packets go on whose next hop has been found meanwhile."""
         ready, self._ready = self._ready, []
-        return [event for waiting in ready for event in self.from_port(waiting.port, waiting.data)]
+        return [event for waiting in ready for event in self._go_on(waiting)]
+
+    def _go_on(self, waiting: Waiting) -> Iterable[Event]:
+        if waiting.arrived is not None:
+            return self._arrive(waiting.arrived)
+        return self.from_port(waiting.port, waiting.data)
 
     def _note_flow(
         self, key: FlowKey, frame: Frame, data: bytes, verdict: Verdict, before: Mapping[str, int]
@@ -283,11 +297,19 @@ class Host:
                 yield Delivered(self.id, out.target, out.data)
         for answer in verdict.answers:
             yield from self._back(answer, output.target)
+        arrived = Waiting(output.target, output.data, self.state.now, output)
+        yield from self._wait_for(verdict.requests, arrived)
 
     def _back(self, answer: Output, source: str) -> Iterator[Event]:
-        """An answer to who sent a packet here, maybe from another host; it comes from the port it was for."""
+        """An answer to who sent a packet here, maybe from another host; it comes from the port it was for.
+
+        What the owner of a connection answers to an uplink, goes there as everything does.
+        """
         host = host_of(self.view, answer.target)
-        if host is None or host == self.id:
+        target = self.view.get(Port, answer.target)
+        if target is not None and is_uplink(self.view, target) and source != target.id:
+            yield from self._on_its_way(replace(answer, source=source))
+        elif host is None or host == self.id:
             yield Delivered(self.id, answer.target, answer.data)
         else:
             yield self._wrapped(replace(answer, source=source), host)

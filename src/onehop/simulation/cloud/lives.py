@@ -23,9 +23,9 @@ V = TypeVar("V")
 def sweep(state: State) -> State:
     """The state without what has been idle for too long."""
     now = state.now
+    idle = [key for key, record in state.records.items() if not is_live(record, now)]
     return replace(
-        state,
-        records=_kept(state.records, lambda record: is_live(record, now)),
+        state.without_records(idle),
         hints=_kept(state.hints, lambda hint: now - hint.used <= HINT_LIFE),
         fragments=_kept(state.fragments, lambda first: now - first.seen <= FRAGMENT_LIFE),
         neighbours=_kept(state.neighbours, lambda neighbour: now - neighbour.seen <= NEIGHBOUR_LIFE),

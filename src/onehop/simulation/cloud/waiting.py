@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from onehop.simulation.packet import Ip
 from onehop.simulation.state import NeighbourKey
+from onehop.simulation.verdict import Output
 
 PATIENCE = 3.0  # seconds
 AT_ONCE = 3  # packets for one next hop; the oldest make room
@@ -17,11 +18,16 @@ AT_ONCE = 3  # packets for one next hop; the oldest make room
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A packet as its port sent it."""
+    """A packet as its port sent it, or as it has `arrived` from elsewhere for that port."""
 
     port: str
     data: bytes
     since: float
+    arrived: Output | None = None
+
+    @property
+    def charged(self) -> str:
+        return self.port if self.arrived is None else self.arrived.source
 
 
 class WaitingRoom:

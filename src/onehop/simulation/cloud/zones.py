@@ -17,7 +17,10 @@ from onehop.model import (
     AddressGroup,
     AddressGroupEntry,
     Binding,
+    FloatingIp,
+    Host,
     Link,
+    NatRule,
     Network,
     Object,
     Port,
@@ -25,10 +28,12 @@ from onehop.model import (
     Router,
     SecurityGroup,
     SecurityGroupRule,
+    SnatBlock,
     Subnet,
 )
+from onehop.model.translation import floating_place
 from onehop.model.view import View
-from onehop.model.zones import zone
+from onehop.model.zones import is_uplink, zone
 
 Zone = str  # the least id of its devices
 Epochs = Mapping[Zone, int]
@@ -68,11 +73,16 @@ def touched(view: View, obj: Object) -> set[str]:
 def _dependents(view: View, obj: Object) -> list[Object]:
     """What is judged otherwise when an object changes."""
     match obj:
+        case NatRule() | FloatingIp() | SnatBlock():
+            return _translating(view, obj)
         case Subnet(network=id) | Route(router=id):
             return _found(view, [id])
         case Port():
             rules = [rule for group in obj.security_groups for rule in _rules_about(view, group)]
             return [*_devices(view, [obj]), *rules]
+        case Host():
+            bound = _ports(view, [binding.port for binding in view.referring(Binding, obj.id)])
+            return _devices(view, (port for port in bound if is_uplink(view, port)))
         case Binding(port=id):
             return _devices(view, _ports(view, [id]))
         case Link():
@@ -90,6 +100,19 @@ def _dependents(view: View, obj: Object) -> list[Object]:
             return []
 
 
+def _translating(view: View, obj: NatRule | FloatingIp | SnatBlock) -> list[Object]:
+    """Where a rule, floating IP or block counts: at its router, and among those who reach its addresses."""
+    match obj:
+        case NatRule(port=id):
+            return _around(view, _ports(view, [id]))
+        case FloatingIp():
+            place = floating_place(view, obj)
+            ports = _ports(view, [id for id in (obj.port, place.id if place is not None else None) if id])
+            return [*_around(view, ports), *_found(view, [obj.subnet])]
+        case SnatBlock():
+            return [*_devices(view, _ports(view, [obj.port])), *_found(view, [obj.rule])]
+
+
 def _found(view: View, ids: Iterable[str]) -> list[Object]:
     return [obj for obj in map(view.find, ids) if obj is not None]
 
@@ -100,6 +123,12 @@ def _ports(view: View, ids: Iterable[str]) -> list[Port]:
 
 def _devices(view: View, ports: Iterable[Port]) -> list[Object]:
     return _found(view, map(view.device, ports))
+
+
+def _around(view: View, ports: Iterable[Port]) -> list[Object]:
+    """The devices at both ends of the links of ports."""
+    ends = [end for port in ports for end in (port, view.peer(port.id)) if end is not None]
+    return _devices(view, ends)
 
 
 def _rules_about(view: View, group: str) -> list[SecurityGroupRule]:

@@ -13,7 +13,7 @@ Options and extension headers are carried and never acted upon.
 from onehop.simulation.packet._build import build, build_ip
 from onehop.simulation.packet._checksum import header_checksum_is_right, ones_sum, update
 from onehop.simulation.packet._parse import Malformed, parse
-from onehop.simulation.packet._quote import Quote, parse_quote
+from onehop.simulation.packet._quote import Quote, parse_quote, rewrite_quote
 from onehop.simulation.packet._values import (
     ARP,
     BROADCAST,
@@ -87,6 +87,7 @@ __all__ = [
     "ones_sum",
     "parse",
     "parse_quote",
+    "rewrite_quote",
     "update",
     "with_ttl",
 ]
