@@ -84,6 +84,8 @@ def trace(view: View, port: Port, text: str) -> Verdict:
 def _request(view: View, what: Ask, port: str, ip: str) -> str:
     if what is Ask.RESOLVE:
         return f"waits: {name_of(view, port)} asks who has {ip}"
+    if what is Ask.BLOCKS:
+        return f"{name_of(view, port)} has few shared ports left: the agent asks for more"
     return f"left to the {what.value.replace('-', ' ')} service"
 
 

@@ -64,7 +64,7 @@ class Twin:
     def compare_states(self) -> list[str]:
         found = []
         everywhere = {
-            _key(r.opener, r.far)
+            _key(r.owner, r.away)
             for host in self.simulated.cloud.hosts.values()
             for r in host.state.records.values()
         }
@@ -181,7 +181,7 @@ def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict
 
 def records_of(spec: Host) -> dict[Any, Any]:
     return {
-        _key(r.opener, r.far): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
+        _key(r.owner, r.away): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
         for r in spec.state.records.values()
         if is_live(r, spec.state.now)
     }
