@@ -70,6 +70,7 @@ from onehop.datapath.traffic import (
     Verdict,
 )  # fmt: skip
 from onehop.datapath.words import Kind
+from onehop.model.nat import BLOCK
 from onehop.model.vocabulary import MAX_DEVICES, Drop, Stage, TunnelFlag
 
 __all__ = [
@@ -238,6 +239,7 @@ CONSTANTS: dict[str, int] = {
     "MAX_JUMPS": MAX_JUMPS,
     "MAX_CAPTURE": MAX_CAPTURE,
     "MAX_COPIES": MAX_COPIES,
+    "BLOCK_PORTS": BLOCK,
     "THIS_HOST": THIS_HOST,
     "SOURCE_BITS": SOURCE_BITS,
     "OF_IPV6": OF_IPV6,

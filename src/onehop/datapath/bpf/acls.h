@@ -68,7 +68,7 @@ stage_ int judge(struct __sk_buff *skb, struct walk *w, __u32 place)
 
 inline_ int judge_at(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 in_port, __u32 out_port)
 {
-	if (!place)
+	if (!place || w->chooses)
 		return GO;
 	w->place_in = in_port;
 	w->place_out = out_port;
@@ -119,6 +119,15 @@ inline_ int back_at(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 in
 	return judge_back(skb, w, place);
 }
 
+/* The reply to what a packet was. */
+inline_ void turn_to(struct packet *j, const struct ends *was)
+{
+	j->src = was->dst;
+	j->dst = was->src;
+	j->src_port = was->dst_port;
+	j->dst_port = was->src_port;
+}
+
 /* One device on the way back, which the reply enters where the opener's packet left. */
 stage_ int judge_reply_at(struct __sk_buff *skb, struct walk *w, __u32 index)
 {
@@ -133,11 +142,15 @@ stage_ int judge_reply_at(struct __sk_buff *skb, struct walk *w, __u32 index)
 		return GO;
 	came = v->out_port;
 	went = v->in_port;
+	if (v->changed & CHANGED_SRC)
+		turn_to(&w->judged, &v->before_src);
 	end = back_at(skb, w, v->out_acls, came, 0, v->macs_out);
 	if (!end)
 		end = back_at(skb, w, v->device_in, came, 0, v->macs_out);
 	if (!end && v->is_router)
 		end = back_at(skb, w, v->device_forward, came, went, v->macs_out);
+	if (v->changed & CHANGED_DST)
+		turn_to(&w->judged, &v->before_dst);
 	if (!end)
 		end = back_at(skb, w, v->device_out, came, went, v->macs_in);
 	if (!end)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Stage CONNECTIONS: which connection a packet belongs to, and what is kept of it.
  *
- * A record lives at its opener's host, keyed by opener and tuple. A hint lives at the far port's host, keyed by
- * that port and the tuple of its replies. Both are plain hashes: a port that fills its share harms itself alone.
+ * A record lives at its owner's host, keyed by the owner and the tuple of what it sends as the other side sees it
+ * (away). Where the owner itself sends another tuple (home), `translated` leads from that to the key. A hint lives at
+ * the far port's host, keyed by that port and the tuple of its replies. All are plain hashes: a port that fills its
+ * share harms itself alone.
  */
 #pragma once
 #include "counters.h"
-#include "parse.h"
+#include "hashing.h"
 
 /* How long a record lasts without a packet, TCP's in seconds by enum life. It has to outlive its hint. */
 inline_ bool is_live(const struct record *record, __u8 protocol, __u64 time)
@@ -39,6 +41,14 @@ inline_ void classify(struct __sk_buff *skb, struct walk *w)
 		       (is_icmp_error(p) || (w->has_tuple && !is_echo_request(p) && !opens_tcp(p)));
 }
 
+/* Whether there could be a connection that it is a reply of. */
+inline_ bool can_answer(const struct walk *w)
+{
+	if (is_echo_request(&w->packet) || opens_tcp(&w->packet))
+		return false;
+	return is_icmp_error(&w->packet) ? w->quoted.port : w->has_tuple;
+}
+
 /* The tuple of the replies that a packet is one of; false if it is none. */
 inline_ bool reply_tuple(const struct walk *w, __u32 port, struct tuple_key *key)
 {
@@ -54,19 +64,145 @@ inline_ bool reply_tuple(const struct walk *w, __u32 port, struct tuple_key *key
 	return w->has_tuple;
 }
 
+/* --- addresses and ports ------------------------------------------------------------------------------ */
+
+inline_ void ends_of(struct ends *to, const struct packet *p)
+{
+	to->src = p->src;
+	to->dst = p->dst;
+	to->src_port = p->src_port;
+	to->dst_port = p->dst_port;
+}
+
+inline_ void set_ends(struct packet *p, const struct ends *from)
+{
+	p->src = from->src;
+	p->dst = from->dst;
+	p->src_port = from->src_port;
+	p->dst_port = from->dst_port;
+}
+
+/* Before the packet is translated. */
+inline_ void touch(struct walk *w)
+{
+	if (!w->translated)
+		ends_of(&w->original, &w->packet);
+	w->translated = 1;
+}
+
+/* As it came. */
+inline_ void restore(struct walk *w)
+{
+	if (w->translated)
+		set_ends(&w->packet, &w->original);
+	w->translated = 0;
+}
+
+inline_ void key_of(struct tuple_key *key, __u32 port, const struct ends *ends, __u8 protocol)
+{
+	key->port = port;
+	key->src = ends->src;
+	key->dst = ends->dst;
+	key->src_port = ends->src_port;
+	key->dst_port = ends->dst_port;
+	key->protocol = protocol;
+	key->_1[0] = key->_1[1] = key->_1[2] = 0;
+}
+
+inline_ bool same_ports(__be16 src, __be16 dst, const struct ends *other)
+{
+	return src == other->src_port && dst == other->dst_port;
+}
+
+inline_ bool has_ends(const struct tuple_key *key, const struct ends *ends)
+{
+	return same_address(&key->src, &ends->src) && same_address(&key->dst, &ends->dst) &&
+	       same_ports(key->src_port, key->dst_port, ends);
+}
+
+inline_ bool same_key(const struct tuple_key *a, const struct tuple_key *b)
+{
+	return a->port == b->port && a->protocol == b->protocol && same_address(&a->src, &b->src) &&
+	       same_address(&a->dst, &b->dst) && a->src_port == b->src_port && a->dst_port == b->dst_port;
+}
+
 /* --- looking up --------------------------------------------------------------------------------------- */
 
+/* Whether there has been any record that is not found by what its owner sends, or that is inbound. */
+inline_ __u32 *special(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&uses, &zero);
+}
+
+inline_ bool has_special(void)
+{
+	__u32 *used = special();
+
+	return used && *used;
+}
+
+/* The live record of what an owner sends; its key then stands in *key. */
+inline_ struct record *find_home(struct tuple_key *key)
+{
+	struct record *record = bpf_map_lookup_elem(&records, key);
+	struct tuple_key *away;
+	__u64 time = now();
+
+	if (record && !(record->flags & RECORD_FLAG_TRANSLATED) && is_live(record, key->protocol, time))
+		return record;
+	if (!has_special())
+		return 0;
+	away = bpf_map_lookup_elem(&translated, key);
+	if (!away)
+		return 0;
+	*key = *away;
+	record = bpf_map_lookup_elem(&records, key);
+	return record && record->flags & RECORD_FLAG_TRANSLATED && is_live(record, key->protocol, time) ? record : 0;
+}
+
+/* Whether a key is that of another live record than the one of this home. */
+inline_ bool is_taken(const struct tuple_key *key, const struct ends *home)
+{
+	struct record *record = bpf_map_lookup_elem(&records, key);
+
+	if (!record || !is_live(record, key->protocol, now()))
+		return false;
+	if (!(record->flags & RECORD_FLAG_TRANSLATED))
+		return !has_ends(key, home);
+	return !same_address(&record->home.src, &home->src) || !same_address(&record->home.dst, &home->dst) ||
+	       !same_ports(home->src_port, home->dst_port, &record->home);
+}
+
+/* The connection's packets, as its opener sends them. */
+inline_ void set_near(struct packet *p, const struct walk *w)
+{
+	const struct record *record = &w->record;
+
+	if (record->flags & RECORD_FLAG_INBOUND) {
+		p->src = w->key.dst;
+		p->dst = w->key.src;
+		p->src_port = w->key.dst_port;
+		p->dst_port = w->key.src_port;
+	} else if (record->flags & RECORD_FLAG_TRANSLATED) {
+		set_ends(p, &record->home);
+	} else {
+		p->src = w->key.src;
+		p->dst = w->key.dst;
+		p->src_port = w->key.src_port;
+		p->dst_port = w->key.dst_port;
+	}
+}
+
 /* What rules judge instead of an error: the connection's own packets. */
-inline_ void judge_as_own(struct walk *w, const struct tuple_key *near)
+inline_ void judge_as_own(struct walk *w)
 {
 	struct packet *j = &w->judged;
 
 	*j = w->packet;
-	j->src = near->src;
-	j->dst = near->dst;
-	j->src_port = near->src_port;
-	j->dst_port = near->dst_port;
-	j->protocol = near->protocol;
+	set_near(j, w);
+	j->protocol = w->key.protocol;
 	j->tos = w->record.tos;
 	j->fragment = 0;
 	j->knows &= ~(KNOWS_ICMP | KNOWS_TCP);
@@ -77,32 +213,37 @@ inline_ void judge_as_own(struct walk *w, const struct tuple_key *near)
 	}
 }
 
-/* Find the connection of which this port is the opener. */
+/* Find the connection that this port owns, of what it sends. */
 stage_ int own_record(struct walk *w)
 {
-	struct tuple_key near = {};
+	struct tuple_key key = {};
 	struct record *record;
+	bool answers;
 
-	if (!w || is_echo_reply(&w->packet))
+	if (!w)
 		return 0;
-	tuple_of(&near, w->origin, &w->packet);
+	answers = is_echo_reply(&w->packet);
+	if (answers && !has_special())
+		return 0; /* it is never an opener's, but may answer what came from an uplink */
+	tuple_of(&key, w->origin, &w->packet);
 	if (is_icmp_error(&w->packet)) {
 		if (!w->quoted.port)
 			return 0;
-		near = w->quoted;
-		near.port = w->origin;
-		reverse(&near);
+		key = w->quoted;
+		key.port = w->origin;
+		reverse(&key);
 	} else if (!w->has_tuple) {
 		return 0;
 	}
-	record = bpf_map_lookup_elem(&records, &near);
-	if (!record || !is_live(record, near.protocol, now()))
+	record = find_home(&key);
+	if (!record || ((record->flags & RECORD_FLAG_INBOUND) ? !can_answer(w) : answers))
 		return 0;
 	w->record = *record;
+	w->key = key;
 	w->has_record = 1;
 	if (is_icmp_error(&w->packet)) {
 		w->related = 1;
-		judge_as_own(w, &near);
+		judge_as_own(w);
 	}
 	return 1;
 }
@@ -149,22 +290,76 @@ inline_ __u8 next_life(__u8 life, const struct packet *p, bool reply)
 	return reply && life == LIFE_OPENING ? LIFE_OPEN : life;
 }
 
+/* Whether the connection was opened from an uplink, and is its own no more than the uplink is: the machine's. */
+inline_ bool is_inbound(const struct walk *w)
+{
+	return w->owner != w->origin;
+}
+
+/* The packet's addresses and ports as they came. */
+inline_ void first_ends(struct ends *to, const struct walk *w)
+{
+	if (w->translated)
+		*to = w->original;
+	else
+		ends_of(to, &w->packet);
+}
+
+inline_ void turn(struct ends *ends)
+{
+	struct in6_addr src = ends->src;
+	__be16 port = ends->src_port;
+
+	ends->src = ends->dst;
+	ends->dst = src;
+	ends->src_port = ends->dst_port;
+	ends->dst_port = port;
+}
+
+/* The key of the record that the packet would have. */
+inline_ void away_of(struct tuple_key *key, const struct walk *w)
+{
+	struct ends near;
+
+	if (!is_inbound(w)) {
+		tuple_of(key, w->owner, &w->packet);
+		return;
+	}
+	first_ends(&near, w);
+	turn(&near);
+	key_of(key, w->owner, &near, w->packet.protocol);
+}
+
+inline_ void home_of(struct ends *home, const struct walk *w)
+{
+	if (!is_inbound(w)) {
+		first_ends(home, w);
+		return;
+	}
+	ends_of(home, &w->packet);
+	turn(home);
+}
+
 inline_ void fill_record(struct walk *w, struct record *record, __u8 life)
 {
 	__builtin_memset(record, 0, sizeof(*record));
-	record->far_port = w->target;
+	record->far_port = is_inbound(w) ? w->origin : w->target;
 	copy_macs(record->near_dst, w->near_macs);
 	copy_macs(record->far_dst, w->packet.macs);
 	record->hops = w->hops;
 	record->tos = w->packet.tos;
 	record->life = life;
 	record->flags = (w->packet.version == 6 ? RECORD_FLAG_VERSION6 : 0) |
-			(w->has_lists || w->no_cache ? 0 : RECORD_FLAG_JUDGED);
+			(w->has_lists || w->no_cache ? 0 : RECORD_FLAG_JUDGED) |
+			(w->translated ? RECORD_FLAG_TRANSLATED : 0) | (is_inbound(w) ? RECORD_FLAG_INBOUND : 0);
 	record->mtu = w->visits[0].is_router ? 0 : w->visits[0].mtu;
 	record->zones = w->zones;
+	record->router = is_inbound(w) ? w->router : w->out.flags & PORT_FLAG_UPLINK ? w->out.device : 0;
 	record->used = now();
 	for (int i = 0; i < MAX_ZONES; i++)
 		record->crossed[i] = w->crossed[i];
+	if (w->translated)
+		home_of(&record->home, w);
 }
 
 inline_ bool may_open(__u32 port, __u32 most)
@@ -190,29 +385,217 @@ inline_ void closed(__u32 port)
 		__sync_fetch_and_add(open, -1);
 }
 
-/* Whether there was one. */
-inline_ bool remove_record(const struct tuple_key *key)
+/* An index to a record goes with it, unless it leads to another by now. */
+inline_ void remove_index(const struct tuple_key *key, const struct record *record)
 {
-	if (bpf_map_delete_elem(&records, key))
-		return false;
-	closed(key->port);
-	return true;
+	struct tuple_key home, *at;
+
+	key_of(&home, key->port, &record->home, key->protocol);
+	at = bpf_map_lookup_elem(&translated, &home);
+	if (at && same_key(at, key))
+		bpf_map_delete_elem(&translated, &home);
 }
 
-inline_ int add_record(struct __sk_buff *skb, struct walk *w, const struct tuple_key *key, __u32 most)
+/* Whether there was one. */
+stage_ int remove_record(const struct tuple_key *given)
+{
+	struct record *record;
+	struct tuple_key key;
+
+	if (!given)
+		return 0;
+	key = *given;
+	record = bpf_map_lookup_elem(&records, &key);
+	if (record && record->flags & RECORD_FLAG_TRANSLATED)
+		remove_index(&key, record);
+	if (bpf_map_delete_elem(&records, &key))
+		return 0;
+	closed(key.port);
+	return 1;
+}
+
+/* What the connection was made of is no longer valid. */
+stage_ int end_connection(struct walk *w, __u32 stage)
+{
+	struct tuple_key key;
+
+	if (!w)
+		return DROPPED;
+	key = w->key;
+	if (!w->probe)
+		remove_record(&key);
+	return drop(w, stage, DROP_CONNECTION_ENDED);
+}
+
+inline_ int no_room(struct __sk_buff *skb, struct walk *w)
 {
 	struct news news = { .kind = EVENT_KIND_TABLE_FULL };
 
-	if (may_open(w->origin, most)) {
-		if (!bpf_map_update_elem(&records, key, &w->record, BPF_NOEXIST))
-			return GO;
-		closed(w->origin);
-		if (bpf_map_lookup_elem(&records, key)) /* another CPU was first, or it has expired */
-			return bpf_map_update_elem(&records, key, &w->record, BPF_EXIST) ? GO : GO;
-	}
 	if (may_spend(w->origin, BUDGET_SLOW_PATH))
 		tell_agent(skb, w, &news);
 	return drop(w, STAGE_CONNECTIONS, DROP_TABLE_FULL);
+}
+
+/* Lead from home to the record. */
+stage_ int index_record(struct walk *w)
+{
+	struct tuple_key home, key;
+	__u32 *used;
+
+	if (!w)
+		return 0;
+	used = special();
+	if (used)
+		*used = 1;
+	if (!(w->record.flags & RECORD_FLAG_TRANSLATED))
+		return 0;
+	key = w->key;
+	key_of(&home, key.port, &w->record.home, key.protocol);
+	return bpf_map_update_elem(&translated, &home, &key, BPF_ANY);
+}
+
+/* Write a new record; PROBE if another connection has its key. */
+stage_ int add_record(struct __sk_buff *skb, struct walk *w, __u32 most)
+{
+	struct record *known;
+	struct tuple_key key;
+	struct ends home;
+
+	if (!w)
+		return DROPPED;
+	key = w->key;
+	if (!may_open(w->owner, most))
+		return no_room(skb, w);
+	if (bpf_map_update_elem(&records, &key, &w->record, BPF_NOEXIST)) {
+		closed(w->owner);
+		known = bpf_map_lookup_elem(&records, &key);
+		if (!known)
+			return no_room(skb, w);
+		home_of(&home, w);
+		if (is_taken(&key, &home))
+			return PROBE;
+		if (known->flags & RECORD_FLAG_TRANSLATED)
+			remove_index(&key, known);
+		*known = w->record; /* another CPU was first, or it has expired */
+	}
+	if (!(w->record.flags & (RECORD_FLAG_TRANSLATED | RECORD_FLAG_INBOUND)) || !index_record(w))
+		return GO;
+	remove_record(&key);
+	return no_room(skb, w);
+}
+
+/* Looking for another source port that makes a tuple its own. */
+struct other_port {
+	struct tuple_key key; /* of the record; of an inbound one, what its owner would send */
+	__u64 hash;
+	__u16 inbound, echo, found;
+};
+
+inline_ bool home_taken(const struct tuple_key *home)
+{
+	struct tuple_key key = *home;
+
+	return find_home(&key);
+}
+
+inline_ bool away_taken(const struct tuple_key *key)
+{
+	struct record *record = bpf_map_lookup_elem(&records, key);
+
+	return record && is_live(record, key->protocol, now());
+}
+
+static int try_other(__u32 i, struct other_port *o)
+{
+	__be16 port = bpf_htons(1024 + (o->hash + i) % 64512);
+
+	if (o->inbound || o->echo)
+		o->key.dst_port = port;
+	if (!o->inbound || o->echo)
+		o->key.src_port = port;
+	o->found = !(o->inbound ? home_taken(&o->key) : away_taken(&o->key));
+	return o->found;
+}
+
+/* Another connection of the owner has the tuple: give this one another source port. */
+stage_ int avoid_clash(struct walk *w)
+{
+	struct other_port o = {};
+	struct packet *p;
+
+	if (!w)
+		return DROPPED;
+	p = &w->packet;
+	o.inbound = is_inbound(w);
+	o.echo = is_icmp(p);
+	o.hash = connection_hash(p, 0);
+	tuple_of(&o.key, w->owner, p);
+	if (o.inbound)
+		reverse(&o.key);
+	if (!w->dynamic && (p->protocol == TCP || p->protocol == UDP || o.echo))
+		bpf_loop(16, try_other, &o, 0);
+	if (!o.found)
+		return drop(w, STAGE_CONNECTIONS, DROP_TUPLE_CLASH);
+	touch(w);
+	p->src_port = o.inbound ? o.key.dst_port : o.key.src_port;
+	if (o.echo)
+		p->dst_port = p->src_port;
+	return GO;
+}
+
+/* Inbound: the key is what the outside sees, and cannot be another. Home can. */
+stage_ int avoid_clashes_inbound(struct walk *w)
+{
+	struct tuple_key key;
+	struct ends home;
+
+	if (!w)
+		return DROPPED;
+	away_of(&key, w);
+	home_of(&home, w);
+	if (is_taken(&key, &home) || away_taken(&key))
+		return drop(w, STAGE_CONNECTIONS, DROP_TUPLE_CLASH);
+	key_of(&key, w->owner, &home, w->packet.protocol);
+	return home_taken(&key) ? avoid_clash(w) : GO;
+}
+
+/* The far tuple that a record has, as the packet at w is one of its connection's. */
+inline_ void far_of(struct ends *far, const struct walk *w)
+{
+	if (w->record.flags & RECORD_FLAG_INBOUND && w->record.flags & RECORD_FLAG_TRANSLATED) {
+		*far = w->record.home;
+		turn(far);
+		return;
+	}
+	far->src = w->key.src;
+	far->dst = w->key.dst;
+	far->src_port = w->key.src_port;
+	far->dst_port = w->key.dst_port;
+	if (w->record.flags & RECORD_FLAG_INBOUND)
+		turn(far);
+}
+
+/* With a record: the far tuple has to be what it was. Its source port is made so. */
+stage_ int hold(struct walk *w)
+{
+	struct packet *p;
+	struct ends far;
+	bool same;
+
+	if (!w)
+		return DROPPED;
+	p = &w->packet;
+	far_of(&far, w);
+	same = same_address(&p->src, &far.src) && same_address(&p->dst, &far.dst);
+	if (same && same_ports(p->src_port, p->dst_port, &far))
+		return GO;
+	if (same && !w->dynamic && (p->dst_port == far.dst_port || is_icmp(p))) {
+		touch(w);
+		p->src_port = far.src_port;
+		p->dst_port = far.dst_port;
+		return GO;
+	}
+	return w->record.flags & RECORD_FLAG_TRANSLATED ? end_connection(w, STAGE_CONNECTIONS) : GO;
 }
 
 /* Write down the connection of a packet that has passed, on its way to w->target. */
@@ -221,6 +604,7 @@ stage_ int keep(struct __sk_buff *skb, struct walk *w, __u32 most)
 	struct tuple_key key = {};
 	struct record *known;
 	struct packet *p;
+	int end = GO;
 
 	if (!w || !w->stateful || w->related || !w->has_tuple)
 		return GO;
@@ -231,15 +615,35 @@ stage_ int keep(struct __sk_buff *skb, struct walk *w, __u32 most)
 		w->no_cache = 1; /* what comes next may open one */
 		return GO;
 	}
+	if (w->has_record && (w->translated || w->record.flags & RECORD_FLAG_TRANSLATED))
+		end = hold(w);
+	else if (!w->has_record && is_inbound(w))
+		end = avoid_clashes_inbound(w);
+	if (end)
+		return end;
+	away_of(&key, w);
 	fill_record(w, &w->record, w->has_record ? next_life(w->record.life, p, false) : first_life(p));
-	tuple_of(&key, w->origin, p);
-	w->kept = FLOW_KIND_OWN;
-	w->tunnel = TUNNEL_FLAG_LEARN;
+	w->kept = is_inbound(w) ? FLOW_KIND_REPLY : FLOW_KIND_OWN;
+	w->tunnel = is_inbound(w) || w->out.flags & PORT_FLAG_UPLINK ? 0 : TUNNEL_FLAG_LEARN;
 	known = w->has_record ? bpf_map_lookup_elem(&records, &key) : 0;
-	if (!known)
-		return add_record(skb, w, &key, most);
-	*known = w->record;
-	return GO;
+	if (known) {
+		*known = w->record;
+		return GO;
+	}
+	w->key = key;
+	return add_record(skb, w, most);
+}
+
+/* The same, where another connection had the key. */
+stage_ int keep_apart(struct __sk_buff *skb, struct walk *w, __u32 most)
+{
+	int end = avoid_clash(w);
+
+	if (end || !w)
+		return DROPPED;
+	away_of(&w->key, w);
+	fill_record(w, &w->record, w->record.life);
+	return add_record(skb, w, most) ? drop(w, STAGE_CONNECTIONS, DROP_TUPLE_CLASH) : GO;
 }
 
 /* --- the far side ------------------------------------------------------------------------------------- */
@@ -326,9 +730,55 @@ inline_ struct record *claimed(struct walk *w, struct tuple_key *key)
 		return 0;
 	reverse(key);
 	record = bpf_map_lookup_elem(&records, key);
-	if (!record || record->far_port != w->origin || !is_live(record, key->protocol, now()))
+	if (!record || record->flags & RECORD_FLAG_INBOUND || record->far_port != w->origin ||
+	    !is_live(record, key->protocol, now()))
 		return 0;
 	return record;
+}
+
+/* What comes to the owner as the other side sends it, as the owner expects it. An error may come from anybody on the
+ * way: only whom it goes to is translated, and what it is about. */
+stage_ int to_home(struct walk *w)
+{
+	struct packet *p;
+
+	if (!w || !(w->record.flags & RECORD_FLAG_TRANSLATED))
+		return 0;
+	p = &w->packet;
+	touch(w);
+	if (is_icmp_error(p)) {
+		p->dst = w->record.home.src;
+		key_of(&w->quoted, 1, &w->record.home, w->key.protocol);
+		return 0;
+	}
+	p->src = w->record.home.dst;
+	p->dst = w->record.home.src;
+	p->src_port = w->record.home.dst_port;
+	p->dst_port = w->record.home.src_port;
+	return 0;
+}
+
+/* What the owner sends, as the other side is to see it. */
+stage_ int to_away(struct walk *w)
+{
+	struct packet *p;
+
+	if (!w || !(w->record.flags & RECORD_FLAG_TRANSLATED))
+		return 0;
+	p = &w->packet;
+	touch(w);
+	p->dst = w->key.dst;
+	if (!is_icmp_error(p) || same_address(&w->original.src, &w->record.home.src))
+		p->src = w->key.src;
+	if (!is_icmp_error(p)) {
+		p->src_port = w->key.src_port;
+		p->dst_port = w->key.dst_port;
+		return 0;
+	}
+	w->quoted = w->key;
+	reverse(&w->quoted);
+	w->quoted.port = 1;
+	return 0;
 }
 
 /* Note on a record that a reply has come. */

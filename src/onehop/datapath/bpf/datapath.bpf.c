@@ -19,22 +19,29 @@ enum step {
 	STEP_RECEIVE,
 	STEP_COPIES,
 	STEP_ANSWERS,
+	STEP_CHOOSE,
+	STEP_FROM_OUTSIDE,
 };
 
 /* skb->cb */
 enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_HOW };
 #define CB_ASKER CB_HOST /* of what a router sends: the port for which it does */
 #define CB_SOURCE CB_PLACE /* from the tunnel, the place is PLACE_TUNNEL | port */
+#define CB_UPLINK CB_TUNNEL /* for from_outside */
 #define AT_INGRESS 1 /* in CB_HOW: redirect_peer works */
+#define IN_FULL 2 /* in CB_HOW: what came by an uplink is judged here */
+#define UNCACHED 4 /* in CB_HOW: for from_outside */
 
 int simulate(struct __sk_buff *skb);
 int receive(struct __sk_buff *skb);
 int copies(struct __sk_buff *skb);
 int answers(struct __sk_buff *skb);
+int choose_target(struct __sk_buff *skb);
+int from_outside(struct __sk_buff *skb);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 6);
 	__uint(key_size, sizeof(__u32));
 	__array(values, int(void *));
 } steps SEC(".maps") = {
@@ -43,6 +50,8 @@ struct {
 		[STEP_RECEIVE] = (void *)&receive,
 		[STEP_COPIES] = (void *)&copies,
 		[STEP_ANSWERS] = (void *)&answers,
+		[STEP_CHOOSE] = (void *)&choose_target,
+		[STEP_FROM_OUTSIDE] = (void *)&from_outside,
 	},
 };
 
@@ -145,13 +154,36 @@ inline_ int put_out(struct __sk_buff *skb, struct walk *w, __u32 place, __u32 at
 	return put_translated(skb, w, place, at_ingress);
 }
 
+/* Of what comes by an uplink: its router, and what the port that it is for may have open. */
+stage_ int know_ends(struct walk *w)
+{
+	struct port *uplink, *port;
+
+	if (!w)
+		return DROPPED;
+	uplink = bpf_map_lookup_elem(&ports, &w->origin);
+	port = bpf_map_lookup_elem(&ports, &w->owner);
+	if (!uplink || !port)
+		return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
+	w->router = uplink->device;
+	w->quota = port->quota ? port->quota : quota;
+	return GO;
+}
+
 /* What was sent to a port of this host, as if it had come through a tunnel. */
 inline_ int arrive_here(struct __sk_buff *skb, struct walk *w)
 {
 	if (!w->out.ifindex)
 		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
-	if (!(w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK)))
-		return arrive(w, place_of(w->target, &w->out));
+	if (!(w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK))) {
+		int end;
+
+		if (w->out.flags & PORT_FLAG_UPLINK)
+			return leave_outside(skb, w);
+		end = arrive(w, place_of(w->target, &w->out));
+		if (end != PROBE)
+			return end;
+	}
 	__builtin_memset(&w->record, 0, sizeof(w->record));
 	return reply(skb, w);
 }
@@ -184,6 +216,7 @@ inline_ int ask(struct walk *w)
 	w->hops = 0;
 	w->answer = ANSWER_NONE; /* an error about what then turns out to be a reply would be wrong */
 	copy_macs(w->packet.macs, w->near_macs); /* it goes as it came */
+	restore(w);
 	return OUTPUT;
 }
 
@@ -201,21 +234,26 @@ stage_ int send(struct __sk_buff *skb, struct walk *w)
 		return end;
 	classify(skb, w);
 	own_record(w);
+	if (w->has_record && w->record.flags & RECORD_FLAG_INBOUND)
+		return REPLY;
 	hint = hinted(w);
 	if (hint && !w->has_record)
 		return send_back(w, hint);
 	end = admit(skb, w);
+	if (end == REACHED && !w->refused)
+		end = conclude_walk(skb, w);
 	if (end == DROPPED || (end == REACHED && w->refused)) {
 		if (hint) {
 			w->hops = 0;
 			w->refused = w->drop = 0;
 			copy_macs(w->packet.macs, w->near_macs);
+			restore(w);
 			use_hint(w, hint);
 			return send_back(w, hint);
 		}
 		return end == REACHED ? ask(w) : DROPPED;
 	}
-	return end == REACHED ? OUTPUT : end;
+	return end;
 }
 
 /* A frame that a router sends out of one of its ports, such as an ARP request. */
@@ -233,7 +271,7 @@ stage_ int emit(struct __sk_buff *skb, struct walk *w)
 	end = leave(skb, w);
 	if (!end)
 		end = cross(skb, w);
-	return end == REACHED ? OUTPUT : end;
+	return end == REACHED ? conclude_walk(skb, w) : end;
 }
 
 inline_ int conclude(struct __sk_buff *skb, struct walk *w, int end)
@@ -275,19 +313,87 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	if (!w)
 		return TC_ACT_SHOT;
 	reset(w);
-	w->origin = skb->cb[CB_PORT];
+	w->origin = w->owner = skb->cb[CB_PORT];
 	end = begin(skb, w);
 	if (!end)
 		end = enter(w, w->origin);
+	if (!end && w->in.flags & PORT_FLAG_UPLINK && !asker && !(skb->cb[CB_HOW] & IN_FULL)) {
+		bpf_tail_call(skb, &steps, STEP_CHOOSE);
+		return TC_ACT_SHOT;
+	}
 	if (!end)
-		end = w->in.flags & PORT_FLAG_ON_ROUTER && w->in.peer ? emit(skb, w) : send(skb, w);
+		end = w->in.flags & PORT_FLAG_ON_ROUTER && (w->in.peer || asker) ? emit(skb, w) : send(skb, w);
 	if (asker)
 		w->origin = asker;
+	if (end == REPLY)
+		end = answer_outside(skb, w);
 	if (end == OUTPUT)
 		end = locate(w);
 	if (end == OUTPUT && w->host == THIS_HOST)
 		end = arrive_here(skb, w);
 	return end == OUTPUT ? put_out(skb, w, place, at_ingress) : conclude(skb, w, end);
+}
+
+/* A packet from outside: the port that it is for judges it. What is for none, this host judges. */
+SEC("tc") int choose_target(struct __sk_buff *skb)
+{
+	__u32 place = skb->cb[CB_PLACE];
+	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
+	struct walk *w = walk_at(0);
+	int end;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	end = choose_port(skb, w);
+	if (end == REACHED)
+		end = locate(w);
+	if (end == SPREAD || (end == OUTPUT && w->out.flags & PORT_FLAG_ON_ROUTER)) {
+		skb->cb[CB_HOW] |= IN_FULL;
+		bpf_tail_call(skb, &steps, STEP_SIMULATE);
+		return TC_ACT_SHOT;
+	}
+	if (end == OUTPUT)
+		end = fits_there(w);
+	if (end != OUTPUT)
+		return conclude(skb, w, end);
+	if (w->host != THIS_HOST)
+		return put_out(skb, w, place, at_ingress);
+	skb->cb[CB_UPLINK] = w->origin;
+	skb->cb[CB_PORT] = w->target;
+	skb->cb[CB_HOST] = THIS_HOST;
+	bpf_tail_call(skb, &steps, STEP_FROM_OUTSIDE);
+	return TC_ACT_SHOT;
+}
+
+/* At the host of a machine's port: a packet for it that came by an uplink. */
+SEC("tc") int from_outside(struct __sk_buff *skb)
+{
+	__u32 place = skb->cb[CB_PLACE], host = skb->cb[CB_HOST];
+	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
+	struct walk *w = walk_at(0);
+	int end;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	reset(w);
+	w->origin = skb->cb[CB_UPLINK];
+	w->target = w->owner = skb->cb[CB_PORT];
+	end = begin(skb, w);
+	if (!end)
+		end = know_ends(w);
+	if (!end)
+		end = from_uplink(skb, w);
+	w->target = w->owner;
+	if (end == OUTPUT)
+		end = locate(w);
+	if (end == OUTPUT && !w->out.ifindex)
+		end = drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
+	if (end != OUTPUT)
+		return conclude(skb, w, end);
+	w->host = host;
+	if (skb->cb[CB_HOW] & UNCACHED)
+		w->no_cache = 1;
+	return put_out(skb, w, place, at_ingress);
 }
 
 /* A frame with a tag belongs to the port of that tag on the interface, or is a tagged frame of the port without. */
@@ -407,7 +513,7 @@ inline_ bool comes_from(const struct flow *f, const struct arrival *a)
 	       (f->tunnel & TUNNEL_FLAG_LEARN || !(a->flags & TUNNEL_FLAG_LEARN));
 }
 
-inline_ bool is_here(const struct arrival *a)
+inline_ bool is_here(struct arrival *a)
 {
 	struct network *network;
 	struct port *port;
@@ -417,11 +523,12 @@ inline_ bool is_here(const struct arrival *a)
 		return network && network->members;
 	}
 	port = bpf_map_lookup_elem(&ports, &a->target);
+	a->to_router = port && port->flags & PORT_FLAG_ON_ROUTER;
 	return port && port->host == THIS_HOST;
 }
 
 /* The host that a packet comes from; negative with the reason if it is not to be believed. */
-inline_ int believed(const struct arrival *a)
+inline_ int believed(struct arrival *a)
 {
 	__u32 *id = bpf_map_lookup_elem(&peers, &a->from), host;
 	struct host *peer;
@@ -487,6 +594,12 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	skb->cb[CB_TUNNEL] = a.flags;
 	skb->cb[CB_HOST] = host;
 	skb->cb[CB_HOW] = AT_INGRESS;
+	if (a.from_outside) {
+		skb->cb[CB_UPLINK] = a.source;
+		skb->cb[CB_PLACE] = key.place;
+		skb->cb[CB_HOW] |= a.flags & TUNNEL_FLAG_FORWARDED ? UNCACHED : 0;
+		bpf_tail_call(skb, &steps, STEP_FROM_OUTSIDE);
+	}
 	bpf_tail_call(skb, &steps, STEP_RECEIVE);
 	return refused(a.source, DROP_INTERNAL, skb->len);
 }
@@ -521,7 +634,7 @@ SEC("tc") int receive(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	reset(w);
 	w->target = skb->cb[CB_PORT];
-	w->origin = skb->cb[CB_SOURCE];
+	w->origin = w->owner = skb->cb[CB_SOURCE];
 	w->tunnel = skb->cb[CB_TUNNEL] & 15;
 	w->host = host;
 	end = begin(skb, w);

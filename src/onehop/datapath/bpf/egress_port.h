@@ -4,10 +4,16 @@
 #include "connections.h"
 #include "router.h"
 
-stage_ int deliver(struct __sk_buff *skb, struct walk *w)
+/* Of a probe: whether the far tuple is still that of the record. */
+inline_ int held(struct walk *w)
 {
-	int end;
+	int end = hold(w);
 
+	return end ? end : REACHED;
+}
+
+stage_ int deliver(struct walk *w)
+{
 	if (!w)
 		return DROPPED;
 	if (w->out.kind == PORT_KIND_VIP)
@@ -15,10 +21,11 @@ stage_ int deliver(struct __sk_buff *skb, struct walk *w)
 	if (w->out.kind == PORT_KIND_ROUTER && !w->out.host)
 		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	w->target = w->out_key;
-	if (w->refused || w->probe)
+	if (w->refused || w->chooses)
 		return REACHED;
-	end = keep(skb, w, w->quota);
-	return end ? end : REACHED;
+	if (is_inbound(w) && !w->probe && w->target != w->owner)
+		return drop(w, STAGE_CONNECTIONS, DROP_CONNECTION_ENDED);
+	return w->probe && (w->translated || w->record.flags & RECORD_FLAG_TRANSLATED) ? held(w) : REACHED;
 }
 
 /* Out of w->out; GO when it has entered the next device. */
@@ -36,7 +43,7 @@ stage_ int leave(struct __sk_buff *skb, struct walk *w)
 	if (end)
 		return end;
 	if (!w->out.peer)
-		return deliver(skb, w);
+		return deliver(w);
 	end = enter(w, w->out.peer);
 	if (!end)
 		end = is_up(w);
@@ -70,4 +77,21 @@ inline_ int admit(struct __sk_buff *skb, struct walk *w)
 	if (!end)
 		end = judge_at(skb, w, w->in.acls_in, w->in_key, 0);
 	return end ? end : cross(skb, w);
+}
+
+/* A packet has come where it goes: its connection is written down. */
+stage_ int conclude_walk(struct __sk_buff *skb, struct walk *w)
+{
+	int end;
+
+	if (!w)
+		return DROPPED;
+	if (w->related && !is_inbound(w))
+		to_away(w);
+	else if (w->related)
+		to_home(w);
+	end = keep(skb, w, w->quota);
+	if (end == PROBE)
+		end = keep_apart(skb, w, w->quota);
+	return end ? end : OUTPUT;
 }

@@ -6,7 +6,7 @@
  */
 #pragma once
 #include "answers.h"
-#include "replies.h"
+#include "uplinks.h"
 
 #define MAX_FLOOD 4096 /* members, and hosts, of one frame */
 

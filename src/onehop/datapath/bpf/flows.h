@@ -178,6 +178,8 @@ inline_ void note_end(const struct flow_key *flow, const struct flow *f)
 	key.dst_port = flow->dst_port;
 	key.protocol = flow->protocol;
 	key.port = f->source;
+	if (f->kind == FLOW_KIND_OWN && f->flags & FLOW_FLAG_TRANSLATE)
+		key_of(&key, f->source, &f->new, flow->protocol);
 	if (f->kind == FLOW_KIND_REPLY) {
 		reverse(&key);
 		key.port = f->target;
@@ -231,10 +233,7 @@ inline_ void fill_flow(struct walk *w, struct flow *f)
 	if (!w->translated)
 		return;
 	f->flags |= FLOW_FLAG_REWRITE | FLOW_FLAG_TRANSLATE;
-	f->new.src = w->packet.src;
-	f->new.dst = w->packet.dst;
-	f->new.src_port = w->packet.src_port;
-	f->new.dst_port = w->packet.dst_port;
+	ends_of(&f->new, &w->packet);
 }
 
 inline_ void keep_flow(struct walk *w, const struct flow *f, __u32 place)

@@ -23,7 +23,7 @@ stage_ int enter(struct walk *w, __u32 key)
 	v->in_port = key;
 	v->in_acls = w->in.acls_out;
 	v->is_router = !!(w->in.flags & PORT_FLAG_ON_ROUTER);
-	v->left = 0;
+	v->left = v->changed = 0;
 	v->mtu = w->in.mtu;
 	copy_macs(v->macs_in, w->packet.macs);
 	if (w->in.acls_in | w->in.acls_out)

@@ -26,13 +26,15 @@ inline_ __u32 left_for(const struct arrival *a)
 	return at ? at->to : 0;
 }
 
-/* Whether the source port's packets may come from this host. */
-inline_ bool may_come(const struct arrival *a, __u32 host)
+/* Whether the source port's packets may come from this host; notes whether that is an uplink. */
+inline_ bool may_come(struct arrival *a, __u32 host)
 {
 	struct port *source = bpf_map_lookup_elem(&ports, &a->source);
 
 	if (!source)
 		return false;
+	a->from_outside = source->flags & PORT_FLAG_UPLINK && !a->to_router &&
+			  !(a->flags & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD));
 	return source->host == host || was_on(a->source, host) ||
 	       (a->flags & TUNNEL_FLAG_FORWARDED && was_on(a->target, host));
 }

@@ -169,6 +169,12 @@ stage_ int resolve(struct __sk_buff *skb, struct walk *w)
 	known = neighbour_at(w->out_key, &w->next_hop);
 	if (known && known->flags & NEIGHBOUR_FLAG_SUBNET)
 		return drop(w, STAGE_NEIGHBOURS, DROP_BAD_ADDRESS);
+	if (w->out.flags & PORT_FLAG_UPLINK) { /* only its gateway knows its neighbours: see uplinks.h */
+		static const __u8 nobody[6];
+
+		set_macs(w, nobody);
+		return GO;
+	}
 	if (!w->out.peer && !w->out.host)
 		return drop(w, STAGE_NEIGHBOURS, DROP_NO_BINDING);
 	if (w->out.peer && !peer)

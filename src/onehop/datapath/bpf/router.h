@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Stage ROUTER: where a packet goes from a virtual router. Load balancing and NAT have their places here. */
+/* Stage ROUTER: where a packet goes from a virtual router. Load balancing has its place here. */
 #pragma once
 #include "load_balancing.h"
 #include "nat.h"
@@ -47,34 +47,6 @@ inline_ int own_address(struct walk *w)
 
 /* --- the way ------------------------------------------------------------------------------------------ */
 
-inline_ __u32 hash_bytes(__u32 hash, const __u8 *bytes, int count)
-{
-	for (int i = 0; i < count; i++)
-		hash = (hash ^ bytes[i]) * 0x01000193;
-	return hash;
-}
-
-/* As simulation/hashing.py tells. */
-inline_ __u32 connection_hash(struct walk *w)
-{
-	struct packet *p = &w->packet;
-	__u8 head[2] = { w->depth, p->protocol };
-	__be16 ports[2] = { has_tuple(p) ? p->src_port : 0, has_tuple(p) ? p->dst_port : 0 };
-	__u32 hash = hash_bytes(0x811c9dc5, head, 2);
-
-	if (p->version == 4) {
-		hash = hash_bytes(hash, p->src.s6_addr + 12, 4);
-		hash = hash_bytes(hash, p->dst.s6_addr + 12, 4);
-	} else {
-		hash = hash_bytes(hash, p->src.s6_addr, 16);
-		hash = hash_bytes(hash, p->dst.s6_addr, 16);
-	}
-	hash = hash_bytes(hash, (__u8 *)ports, 4);
-	hash = (hash ^ hash >> 16) * 0x85ebca6b;
-	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
-	return hash ^ hash >> 16;
-}
-
 struct pick {
 	__u32 at, point, found;
 };
@@ -105,7 +77,7 @@ inline_ struct hop *pick_hop(struct walk *w, __u32 group)
 	last = bpf_map_lookup_elem(&hops, &end);
 	if (!last || span->count == 1)
 		return last;
-	pick.point = (__u64)connection_hash(w) * last->upto >> 32;
+	pick.point = (__u64)connection_hash(&w->packet, w->depth) * last->upto >> 32;
 	bpf_loop(span->count, pick_one, &pick, 0);
 	return bpf_map_lookup_elem(&hops, &pick.found);
 }
@@ -159,6 +131,8 @@ stage_ int choose_way(struct walk *w)
 
 inline_ int lower_ttl(struct walk *w)
 {
+	if (w->chooses)
+		return GO;
 	if (w->packet.ttl <= 1) {
 		tell(w, ERROR_TTL_EXPIRED, 0);
 		return drop(w, STAGE_ROUTER, DROP_TTL_EXPIRED);
@@ -169,6 +143,8 @@ inline_ int lower_ttl(struct walk *w)
 
 inline_ int fits_out(struct walk *w)
 {
+	if (w->chooses)
+		return GO;
 	note_mtu(w, w->out.mtu);
 	if (!w->out.mtu || w->packet.segment <= w->out.mtu)
 		return GO;
@@ -185,8 +161,8 @@ inline_ int forward(struct __sk_buff *skb, struct walk *w, __u32 acls_forward, _
 		end = lower_ttl(w);
 	if (!end)
 		end = judge_at(skb, w, acls_forward, w->in_key, w->out_key);
-	if (!end)
-		end = source_nat(w);
+	if (!end && w->out.flags & PORT_FLAG_NAT)
+		end = source_nat(skb, w);
 	if (!end)
 		end = fits_out(w);
 	if (!end)
@@ -222,7 +198,7 @@ stage_ int through_router(struct __sk_buff *skb, struct walk *w)
 		end = is_for_me(w, mine);
 	if (!end)
 		end = balance(w);
-	if (!end)
+	if (!end && router->flags & ROUTER_FLAG_NAT)
 		end = destination_nat(w);
 	if (!end)
 		end = judge_at(skb, w, router->acls_in, w->in_key, 0);

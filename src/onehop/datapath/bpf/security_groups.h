@@ -8,7 +8,7 @@ inline_ bool is_guarded(struct walk *w, const struct port *port)
 {
 	const struct packet *p = &w->packet;
 
-	if (!(port->flags & PORT_FLAG_SECURITY) || is_discovery(p) || (p->ethertype == P_ARP && !p->vlan))
+	if (!(port->flags & PORT_FLAG_SECURITY) || w->chooses || is_discovery(p) || (p->ethertype == P_ARP && !p->vlan))
 		return false;
 	w->stateful = 1;
 	return true;

@@ -23,8 +23,12 @@ struct {
 
 static long sweep_record(void *map, struct tuple_key *key, struct record *record, void *unused)
 {
-	if (!is_live(record, key->protocol, now()))
-		remove_record(key);
+	struct tuple_key gone;
+
+	if (is_live(record, key->protocol, now()))
+		return 0;
+	gone = *key; /* a function of its own takes no pointer to a map's key */
+	remove_record(&gone);
 	return 0;
 }
 

@@ -86,6 +86,8 @@ inline_ int spread(struct __sk_buff *skb, struct walk *w)
 		return DROPPED;
 	if (w->probe)
 		return LEFT;
+	if (w->chooses || is_inbound(w))
+		return SPREAD;
 	if (!may_spend(w->origin, BUDGET_FLOOD))
 		return drop(w, STAGE_FLOOD, DROP_BUDGET);
 	heard(skb, w, w->in.device, w->in.device);

@@ -158,6 +158,7 @@ struct arrival {
 	struct in6_addr from, to;
 	__u32 target, source;
 	__u8 flags, version, bad;
+	__u8 to_router, from_outside; /* once they are believed: what target and source are */
 };
 
 inline_ bool is_tunnel(const struct tunnel *t)

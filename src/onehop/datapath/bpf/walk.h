@@ -16,6 +16,7 @@ enum ending {
 	REACHED, /* `out` is where it leaves the virtual network */
 	OUTPUT, /* to `target`, a port, as it is */
 	PROBE, /* nowhere yet: whether the connection would still pass is to be asked first */
+	REPLY, /* nowhere yet: it belongs to a connection that the port has opened, or answers one from outside */
 };
 
 enum answer {
@@ -64,7 +65,12 @@ struct visit {
 	__u8 is_router, left;
 	__u8 macs_in[12], macs_out[12]; /* destination, source */
 	__u16 mtu;
+	__u8 changed; /* CHANGED_*: what the router has translated, */
+	struct ends before_dst, before_src; /* and what the packet was before */
 };
+
+#define CHANGED_DST 1
+#define CHANGED_SRC 2
 
 struct arp {
 	__be16 hardware, protocol;
@@ -90,13 +96,13 @@ struct call {
 struct walk {
 	struct packet packet; /* as it is by now */
 	struct packet judged; /* as rules judge it, where that is another */
-	struct tuple_key near; /* of the record of which a reply has come */
+	struct tuple_key key; /* of the record that it belongs to */
 	struct tuple_key quoted; /* of the packet that an ICMP error is about; port 0 if it says too little */
 	struct ends original; /* of the packet as it came, where it has been `translated` */
 	struct arp arp;
 	struct discovery nd;
 	__u8 near_macs[12]; /* as sent: destination, source */
-	__u32 origin;
+	__u32 origin, owner; /* the port that sent it, and the one whose connection it is */
 	struct port in, out; /* of the device that it is in */
 	__u32 in_key, out_key;
 	__u32 depth, hops;
@@ -114,6 +120,10 @@ struct walk {
 	__u8 connected;
 	__u8 unpaired; /* the origin's MAC is its own, and not to be learned */
 	__u8 translated; /* addresses or ports are no longer the original ones */
+	__u8 dynamic; /* a shared address has been given on this walk */
+	__u8 late; /* it was hard to find */
+	__u32 router; /* whose uplink it came by */
+	__u8 chooses; /* only to know where it goes: nothing is judged */
 	__u16 quoted_l4; /* where the transport header of the quoted packet begins */
 
 	/* how it ends */

@@ -12,6 +12,8 @@
 
 #define MAX_COPIES 32
 
+#define BLOCK_PORTS 128
+
 #define THIS_HOST 1
 
 #define SOURCE_BITS 96
