@@ -83,7 +83,7 @@ def _start(view: Topology, id: str, pins: File) -> PinnedDatapath:
     monitor = Monitor()
     around = Surroundings(dict(monitor.links), frozenset(monitor.addresses), OWN)
     monitor.close()
-    host = Host(id, view, datapath, attachments, None, lambda numbers: None, {}, devices.silence_ipv6)
+    host = Host(id, view, datapath, attachments, None, lambda numbers: None, {}, devices.prepare)
     wrong = [said.reason for said in host.start(around) if said.state != "active"]
     attachments.close()
     if wrong or host.problems:

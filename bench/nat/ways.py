@@ -28,9 +28,13 @@ from bench.nat.cloud import (
     mac,
     topology,
 )
+from onehop.agent.slowpath.neighbours import coarse_now
+from onehop.datapath.structs import LearnedNeighbour, NeighbourKey
 from onehop.linux.links import Links
 from onehop.linux.namespaces import Namespace
-from onehop.model import Host
+from onehop.model import Host, Port
+from onehop.model.formats import parse_ip, parse_mac
+from onehop.model.view import Topology
 
 MASQUERADE = f"""table ip nat {{
   chain postrouting {{
@@ -93,6 +97,27 @@ def _connect(machine: Namespace, cidr: str, gateway: str) -> None:
         links.route("0.0.0.0/0", via=gateway, interface=NIC)
 
 
+@dataclass(frozen=True, slots=True)
+class Gatewayed(Running):
+    """Onehop's hosts, of which the last is the gateway."""
+
+    outside: Namespace
+    uplink: Port
+
+    def forget(self) -> None:
+        super(Gatewayed, self).forget()
+        self.meet()
+
+    def meet(self) -> None:
+        """The gateway and the machine outside know each other; the agent, which would ask, is not here."""
+        with Links(self.outside) as links:
+            mac = parse_mac(links.mac(NIC))
+            links.neighbour(NIC, UPLINK, self.uplink.mac)
+        address = bytes(10) + b"\xff\xff" + parse_ip(OUTSIDE).packed
+        known = LearnedNeighbour(mac, coarse_now())
+        self.datapaths[-1].maps["learned_neighbours"].update(NeighbourKey(self.uplink.key, address), known)
+
+
 @contextlib.contextmanager
 def onehop(prefix: str, *, local: bool) -> Iterator[tuple[Running, dict[str, Path]]]:
     """The hosts, and a path for each figure."""
@@ -103,19 +128,18 @@ def onehop(prefix: str, *, local: bool) -> Iterator[tuple[Running, dict[str, Pat
             stack.enter_context(host(namespace, view, ids[name]))
             for namespace, name in zip(made.hosts, HOSTS, strict=False)
         )
-        _meet(made.outside)
         paths = {}
         for name, tenant in (("routed", "plain"), ("masquerade", "shared"), ("fip", "own")):
             paths[name] = Path(name, (made.machines[tenant], made.outside), made.hosts, OUTSIDE)
         for name, tenant, target in (("routed_in", "plain", address("plain")), ("fip_in", "own", FLOATING)):
             paths[name] = Path(name, (made.outside, made.machines[tenant]), made.hosts, target)
-        running = Running(paths["routed"], datapaths)
+        running = Gatewayed(paths["routed"], datapaths, made.outside, _uplink(view))
+        running.meet()
         yield running, {prefix + name: path for name, path in paths.items()}
 
 
-def _meet(outside: Namespace) -> None:
-    """The gateway gets to know the machine outside; the agent, which would ask for it, is not here."""
-    outside.run("ping", "-c", "1", "-W", "5", UPLINK)
+def _uplink(view: Topology) -> Port:
+    return next(port for port in view.all(Port) if port.name == "uplink")
 
 
 @contextlib.contextmanager
