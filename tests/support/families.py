@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 Family = Literal["v4", "v6"]
 
-_ADDRESS = re.compile(r"(?<![\w.:])(\d+)\.(\d+)\.(\d+)\.(\d+)(/\d+)?(:\d+)?(?![\w.])")
+_ADDRESS = re.compile(r"(?<![\w.:])(\d+)\.(\d+)\.(\d+)\.(\d+)(/\d+)?(:\d+|:\$[a-z]+)?(?![\w.])")
 _WORDS = {("protocol", "icmp"): "icmpv6", ("family", "ipv4"): "ipv6", ("icmp_type", 8): 128}
 
 

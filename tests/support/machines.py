@@ -2,6 +2,9 @@
 
 A machine resolves neighbours, answers for its own addresses, echoes pings, and serves every TCP and UDP port:
 it answers `?` with `!`. It holds no state but neighbours, so that a test holds it all.
+
+All who are outside are one at each uplink: what they say comes in by the uplink that they were told by, or
+by `via`.
 """
 
 from __future__ import annotations
@@ -37,6 +40,15 @@ TRACEROUTE = range(33434, 33534)
 MAX_FRAMES = 1000  # in one talk; more would be a storm
 
 
+@dataclass(frozen=True)
+class End:
+    """A machine, by its port and the address that it speaks from; outside: by any uplink, and its address."""
+
+    port: Port
+    ip: Ip
+    is_outside: bool = False
+
+
 @dataclass
 class Talk:
     """What came of some frames: what each port received, and what was dropped."""
@@ -44,9 +56,14 @@ class Talk:
     received: list[tuple[str, Frame]] = field(default_factory=list)  # port id, frame
     dropped: list[Dropped] = field(default_factory=list)
 
-    def at(self, port: Port) -> list[IpPacket]:
-        """The IP packets that a port received."""
-        return [f.payload for id, f in self.received if id == port.id and isinstance(f.payload, Ipv4 | Ipv6)]
+    def at(self, end: End) -> list[IpPacket]:
+        """The IP packets that a machine received."""
+        return [
+            f.payload
+            for id, f in self.received
+            if isinstance(f.payload, Ipv4 | Ipv6)
+            and (f.payload.dst == end.ip if end.is_outside else id == end.port.id)
+        ]
 
     def reasons(self) -> set[str]:
         return {d.reason.name.lower() for d in self.dropped} | {
@@ -61,10 +78,15 @@ class Machines:
         self.network = network
         self.world = world
         self.neighbours: dict[tuple[str, Ip], str] = {}
+        self.via: Port | None = None
 
     def send(self, port: Port, packet: IpPacket) -> Talk:
         """A machine sends, having asked for its neighbour if need be; everybody answers until all is said."""
         talk = Talk()
+        if self.world.is_outside(port):
+            port = self.via or port
+            self._pump(port, Frame(port.mac, self.world.mac_at(port), packet), talk)
+            return talk
         mac = self._next_mac(port, packet.dst, talk)
         if mac is not None:
             self._pump(port, Frame(mac, port.mac, packet), talk)
@@ -102,11 +124,18 @@ class Machines:
             assert port is not None
             answer = self._answer(port, frame)
             if answer is not None:
-                answers.append((port, answer))
+                answers.append(self._entering(port, answer))
         return answers
 
+    def _entering(self, port: Port, answer: Frame) -> tuple[Port, Frame]:
+        """Where an answer comes in: of the outside, maybe by another uplink."""
+        via = self.via
+        if via is None or not self.world.is_outside(port) or not isinstance(answer.payload, Ipv4 | Ipv6):
+            return port, answer
+        return via, replace(answer, src=self.world.mac_at(via), dst=via.mac)
+
     def _answer(self, port: Port, frame: Frame) -> Frame | None:
-        mine = {a.ip for a in port.addresses}
+        mine, mac = self.world.addresses_at(port), self.world.mac_at(port)
         packet = frame.payload
         if isinstance(packet, Arp):
             return self._arp(port, packet, mine)
@@ -114,25 +143,24 @@ class Machines:
             return None
         if isinstance(packet.payload, Icmp) and packet.payload.type in (135, 136) and packet.src.version == 6:
             return self._neighbour(port, packet, packet.payload, mine)
-        if str(packet.dst) not in mine or frame.dst != port.mac:
+        if str(packet.dst) not in mine or frame.dst != mac:
             return None
         reply = _reply(packet)
-        return None if reply is None else Frame(self._mac_back(port, frame, reply), port.mac, reply)
+        return None if reply is None else Frame(self._mac_back(port, frame, reply), mac, reply)
 
     def _mac_back(self, port: Port, frame: Frame, reply: IpPacket) -> str:
         """Machines know who wrote to them; asking again is left to the ones who begin."""
         return self.neighbours.get((port.id, reply.dst), frame.src)
 
-    def _arp(self, port: Port, arp: Arp, mine: set[str | None]) -> Frame | None:
+    def _arp(self, port: Port, arp: Arp, mine: set[str]) -> Frame | None:
+        mac = self.world.mac_at(port)
         if arp.operation == 2:
             self.neighbours[port.id, arp.sender_ip] = arp.sender_mac
         elif str(arp.target_ip) in mine and arp.sender_ip != arp.target_ip:
-            return Frame(
-                arp.sender_mac, port.mac, Arp(2, port.mac, arp.target_ip, arp.sender_mac, arp.sender_ip)
-            )
+            return Frame(arp.sender_mac, mac, Arp(2, mac, arp.target_ip, arp.sender_mac, arp.sender_ip))
         return None
 
-    def _neighbour(self, port: Port, packet: IpPacket, icmp: Icmp, mine: set[str | None]) -> Frame | None:
+    def _neighbour(self, port: Port, packet: IpPacket, icmp: Icmp, mine: set[str]) -> Frame | None:
         target = self.world.ip(str(type(packet.dst)(icmp.data[:16])))
         if icmp.type == 136:
             self.neighbours[port.id, target] = icmp.data[18:24].hex(":")
@@ -185,10 +213,9 @@ def packet(world: World, src: Ip, dst: Ip, payload: Tcp | Udp | Icmp, ttl: int =
     return Ipv6(src, dst, payload, ttl)
 
 
-def echo(world: World, src: Port, dst: Port, id: int) -> IpPacket:
-    a, b = world.address(src), world.address(dst)
+def echo(world: World, a: Ip, b: Ip, id: int) -> IpPacket:
     icmp = Icmp(8 if a.version == 4 else 128, 0, id.to_bytes(2, "big") + b"\0\1", b"onehop")
     return packet(world, a, b, icmp)
 
 
-__all__ = ["ANSWER", "ICMP", "QUESTION", "Machines", "Talk", "echo", "packet"]
+__all__ = ["ANSWER", "ICMP", "QUESTION", "End", "Machines", "Talk", "echo", "packet"]

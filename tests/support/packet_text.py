@@ -102,7 +102,7 @@ def sent(text: str, world: World, at: Port) -> Frame:
     """The frame that a machine at a port sends."""
     told = read(text)
     frame = _frame(told, world, at)
-    src = _mac(told, "from-mac", world) or frame.src or at.mac
+    src = _mac(told, "from-mac", world) or frame.src or world.mac_at(at)
     dst = _mac(told, "to-mac", world) or frame.dst or world.mac_towards(at, _destination(frame))
     return _dressed(frame, src, dst, told)
 
@@ -112,7 +112,7 @@ def received(text: str, world: World, at: Port, about: Frame | None = None) -> F
     told = read(text)
     frame = _frame(told, world, at, about)
     src = _mac(told, "from-mac", world) or frame.src or world.mac_towards(at, _source(frame))
-    dst = _mac(told, "to-mac", world) or frame.dst or at.mac
+    dst = _mac(told, "to-mac", world) or frame.dst or world.mac_at(at)
     return _dressed(frame, src, dst, told)
 
 
@@ -123,7 +123,7 @@ def changed(frame: Frame, text: str, world: World, sender: Port, at: Port) -> Fr
         ip: IpPacket = replace(frame.payload, ttl=told.numbers["ttl"])
         if isinstance(ip, Ipv4):
             ip = replace(ip, checksum=None)
-        frame = replace(frame, src=world.gateway(at).mac, dst=at.mac, payload=ip)
+        frame = replace(frame, src=world.router_mac(at), dst=world.mac_at(at), payload=ip)
     src, dst = _mac(told, "from-mac", world), _mac(told, "to-mac", world)
     return replace(frame, src=src or frame.src, dst=dst or frame.dst)
 

@@ -23,6 +23,9 @@ UNDERLAY = "192.0.2.0/24"  # where the hosts are; in tests of values only
 
 Place = Literal["together", "apart"]
 
+# Groups that only the simulation plays so far: the programs and the lab do not know yet what they are about.
+SIMULATED_ONLY = ("nat",)
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that happens, and what is expected of it."""
@@ -59,12 +62,16 @@ class Throw(Step, frozen=True, kw_only=True):
 
 
 class Exchange(Step, frozen=True, kw_only=True):
-    """Two machines talk: a ping, a TCP connection or a UDP question, neighbours and replies included."""
+    """Two machines talk: a ping, a TCP connection or a UDP question, neighbours and replies included.
+
+    `via`: the uplink that what the outside sends comes in by.
+    """
 
     ping: str | None = None
     tcp: str | None = None
     udp: str | None = None
     fails: str | None = None  # why what did not get through was dropped
+    via: str | None = None
 
     @property
     def protocol(self) -> str:
@@ -80,6 +87,7 @@ class Open(Step, frozen=True, kw_only=True):
 
     open: str
     as_: str = msgspec.field(name="as")
+    via: str | None = None
 
 
 class Talk(Step, frozen=True, kw_only=True):
@@ -87,6 +95,7 @@ class Talk(Step, frozen=True, kw_only=True):
 
     talk: str
     fails: str | None = None  # neither direction gets through, and why
+    via: str | None = None
 
 
 class Traceroute(Step, frozen=True, kw_only=True):
@@ -162,6 +171,19 @@ class _Repeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     value: Any
 
 
+class Outside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The world beyond the uplinks.
+
+    Beyond each uplink stands a router, whose address `neighbours` tells; behind all of them are the
+    `machines`, each with its address. The routers tell of themselves at the beginning, unless they are
+    `silent`.
+    """
+
+    neighbours: dict[str, str] = {}  # uplink, as `provider/up1`, to the address of the router beyond it
+    machines: dict[str, str] = {}
+    silent: bool = False
+
+
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     about: str
     steps: list[dict[str, Any]]
@@ -184,6 +206,11 @@ class Case:
     document: dict[str, Any]
     hosts: tuple[str, ...]
     steps: tuple[Step, ...]
+    outside: Outside
+
+    @property
+    def group(self) -> str:
+        return self.name.partition("/")[0]
 
     @property
     def id(self) -> str:
@@ -195,6 +222,11 @@ def cases(root: Path = ROOT) -> Iterator[Case]:
     for path in sorted(root.glob("*/*.yaml")):
         if path.parent.name != "bases":
             yield from cases_of(path, root)
+
+
+def real_cases(root: Path = ROOT) -> Iterator[Case]:
+    """The cases that programs and the lab play."""
+    return (case for case in cases(root) if case.group not in SIMULATED_ONLY)
 
 
 def cases_of(path: Path, root: Path = ROOT) -> Iterator[Case]:
@@ -214,13 +246,14 @@ def case_of(name: str, raw: Mapping[str, Any]) -> Case:
 
 def _case(name: str, file: _File, topology: dict[str, Any], family: Family, place: Place) -> Case:
     document = in_family(topology, family)
-    where = _places(document, file.hosts, place)
+    outside = msgspec.convert(document.pop("outside", {}), Outside)
+    where = _places(document, file.hosts, place, list(outside.neighbours))
     for port, host in where.items():
         bind(document, port, host)
     hosts = sorted({*where.values(), *(file.hosts or {} if place == "apart" else {})})
     add_hosts(document, hosts)
     steps = tuple(step(in_family(raw, family)) for raw in file.steps)
-    return Case(name, file.about.strip(), family, place, document, tuple(hosts), steps)
+    return Case(name, file.about.strip(), family, place, document, tuple(hosts), steps, outside)
 
 
 def step(raw: Mapping[str, Any]) -> Step:
@@ -245,9 +278,10 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def bind(document: dict[str, Any], port: str, host: str | None) -> None:
-    """Put a port (`web/a`) on a host, or on none."""
-    network, _, name = port.partition("/")
-    body = document["networks"][network]["ports"][name]
+    """Put a port (`web/a`, or an uplink: `provider/up1`) on a host, or on none."""
+    device, _, name = port.partition("/")
+    section = "networks" if device in document.get("networks", {}) else "routers"
+    body = document[section][device]["ports"][name]
     body["bindings"] = {host: {"host": host, "interface": name}} if host is not None else {}
 
 
@@ -262,7 +296,10 @@ def machines(document: Mapping[str, Any]) -> list[str]:
 
 
 def path_of(document: Mapping[str, Any], port: str) -> str:
-    """The path of a machine's port, given by path or by its bare name."""
+    """The path of a machine's port, given by path or by its bare name; of an uplink, by path."""
+    device, slash, name = port.partition("/")
+    if slash and name in document.get("routers", {}).get(device, {}).get("ports", {}):
+        return port
     found = [path for path in machines(document) if port in (path, path.partition("/")[2])]
     if len(found) != 1:
         raise ValueError(f"{port!r} names {len(found)} ports")
@@ -301,9 +338,11 @@ def _repeated(repeat: _Repeat) -> dict[str, Any]:
     return {fill(repeat.name, i): fill(repeat.value, i) for i in range(repeat.count)}
 
 
-def _places(document: dict[str, Any], hosts: dict[str, list[str]] | None, place: Place) -> dict[str, str]:
+def _places(
+    document: dict[str, Any], hosts: dict[str, list[str]] | None, place: Place, uplinks: list[str]
+) -> dict[str, str]:
     """Port to host: all on one, or as the file says, or each on its own."""
-    ports = machines(document)
+    ports = machines(document) + uplinks
     if place == "together":
         return dict.fromkeys(ports, "one")
     if hosts is not None:
