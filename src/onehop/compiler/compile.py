@@ -64,9 +64,9 @@ PIPELINE: tuple[Step, ...] = (
     Step("snat_rule", nat.snat_rule, per=NatRule),
     Step("masquerade_rule", nat.masquerade_rule, per=NatRule),
     Step("forward_rule", nat.forward_rule, per=NatRule),
-    Step("external", nat.external),
     Step("block", nat_blocks.block, per=SnatBlock),
     Step("binding", nat_blocks.binding),
+    Step("external", nat.external),
     # rows
     Step("host", underlay.host, per=Host),
     Step("moved", underlay.moved, per=Port),
@@ -77,6 +77,7 @@ PIPELINE: tuple[Step, ...] = (
     Step("fdb", switch.fdb, per=Port),
     Step("neighbours_on_network", neighbours.on_network, per=Port),
     Step("neighbours_on_link", neighbours.on_link, per=Port),
+    Step("answer", neighbours.answer),
     Step("router_addresses", router.addresses, per=Port),
     Step("destination", routes.destination),
     Step("hop_group", routes.hop_group),

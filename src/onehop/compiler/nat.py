@@ -18,14 +18,15 @@ from onehop.compiler import facts
 from onehop.compiler.addresses import ANYWHERE, bits, packed, prefix_key, whole
 from onehop.compiler.facts import External
 from onehop.compiler.unit import Scope
-from onehop.datapath import structs
-from onehop.datapath.structs import NatDestination, NatForward, NatForwardKey, NatSource, NeighbourKey
-from onehop.datapath.words import NatAction, NatDestinationFlag, NeighbourFlag
-from onehop.model import FloatingIp, NatRule, Network, Port, Router, Subnet, translation
-from onehop.model.formats import Ip, Prefix, parse_cidr, parse_ip, parse_mac, parse_ports, parse_protocol
+from onehop.datapath.structs import NatDestination, NatForward, NatForwardKey, NatSource
+from onehop.datapath.words import NatAction, NatDestinationFlag
+from onehop.model import FloatingIp, NatRule, Port, Router, Subnet, translation
+from onehop.model.formats import Ip, Prefix, parse_cidr, parse_ip, parse_ports, parse_protocol
+from onehop.model.zones import is_uplink
 
 _STATIC = NatDestinationFlag.STATIC
 _FLOATING, _RULE, _ADDRESS, _NONE = range(4)  # ranks of what says where a destination goes
+SHARED = External(_NONE, "", NatDestinationFlag.BLOCKS, ANYWHERE, 0)
 
 
 # --- floating IPs -------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ def floating_ip(to: Scope, id: str) -> None:
         return
     at = to.get(Port, to.one(facts.exits(to.zone_name(port.network), subnet.network)))
     if at is not None:
-        _one_to_one(to, at, _single(parse_ip(floating.ip)), _single(target), _FLOATING, id)
+        _one_to_one(to, at, single(parse_ip(floating.ip)), single(target), _FLOATING, id)
     elif _is_here(to, port):
         to.problem(id, f"does nothing: no router near port {port.name} is linked to the address's network")
 
@@ -67,7 +68,7 @@ def static_rule(to: Scope, id: str) -> None:
     """A prefix outside and one inside stand for each other."""
     rule, port = _rule(to, id, "static")
     inside = translation.inside(rule) if rule is not None else None
-    if rule is not None and port is not None and inside is not None:
+    if rule is not None and port is not None and inside is not None and rule.external is not None:
         for outside in translation.outside(to, rule):
             _one_to_one(to, port, outside, inside, _RULE, id)
 
@@ -99,7 +100,7 @@ def forward_rule(to: Scope, id: str) -> None:
             at = NatForwardKey(face.number, packed(outside.network_address), 0, 0)
             for key, row in _forwards(rule, at, target):
                 to.row("nat_forwards", key, row)
-        _stand(to, port, outside, stands)
+        stand(to, port, outside, stands)
 
 
 def _rule(to: Scope, id: str, action: str) -> tuple[NatRule | None, Port | None]:
@@ -111,10 +112,11 @@ def _rule(to: Scope, id: str, action: str) -> tuple[NatRule | None, Port | None]
 
 
 def _forwards(rule: NatRule, at: NatForwardKey, inside: bytes) -> Iterator[tuple[NatForwardKey, NatForward]]:
-    assert rule.ports is not None
+    if rule.ports is None or rule.protocol is None:
+        return
     first, last = parse_ports(rule.ports)
     shift = (rule.to_port or first) - first
-    protocol = parse_protocol(rule.protocol or "tcp")
+    protocol = parse_protocol(rule.protocol)
     for port in range(first, min(last, 65535 - shift) + 1):
         key = NatForwardKey(at.router, at.address, port, protocol)
         yield key, NatForward(inside, port + shift)
@@ -129,7 +131,7 @@ def _one_to_one(to: Scope, port: Port, outside: Prefix, inside: Prefix, rank: in
         return
     to.zone(to.device(port))
     stands = External(rank, id, _STATIC, packed(inside.network_address), bits(inside))
-    _stand(to, port, outside, stands)
+    stand(to, port, outside, stands)
     to.say(facts.translates(port.id), True)
     row = NatSource(packed(outside.network_address), NatAction.STATIC, bits(outside))
     to.row("nat_sources", prefix_key(port.key, inside), row)
@@ -146,7 +148,7 @@ def _share(to: Scope, rule: NatRule | None, port: Port | None) -> None:
     if face is None:
         return
     for ip in addresses:
-        _stand(to, port, _single(ip), External(_NONE, rule.id, NatDestinationFlag.BLOCKS, ANYWHERE, 0))
+        stand(to, port, single(ip), SHARED)
     for version in translation.families(to, rule):
         source = parse_cidr(rule.source) if rule.source is not None else whole(version)
         number = to.number("shared_rules", shared(rule.id, version))
@@ -165,7 +167,7 @@ def shared(rule: str, version: int) -> str:
     return f"{rule}/{version}"
 
 
-def _stand(to: Scope, port: Port, prefix: Prefix, stands: External) -> None:
+def stand(to: Scope, port: Port, prefix: Prefix, stands: External) -> None:
     """Say what an external prefix is."""
     router = to.device(port)
     to.zone(router)
@@ -177,26 +179,16 @@ def _stand(to: Scope, port: Port, prefix: Prefix, stands: External) -> None:
 
 
 def _answer(to: Scope, port: Port, addresses: list[Ip] | Prefix) -> None:
-    """On a network that it is linked to, a router's port is the neighbour of its external addresses.
-
-    Larger prefixes need a route.
-    """
+    """A router's port is the neighbour of its external addresses. Larger prefixes need a route."""
     if not isinstance(addresses, list) and addresses.num_addresses > translation.MAX_ANSWERED:
         return
-    peer = to.peer(port.id)
-    network = to.get(Network, peer.network) if peer is not None else None
-    if peer is None or network is None or not port.mac:
-        return
-    to.zone(network.id)
-    flags = NeighbourFlag.ROUTER
-    if not (peer.admin_up and port.admin_up):
-        flags |= NeighbourFlag.DOWN
-    neighbour = structs.Neighbour(parse_mac(port.mac), flags, peer.key)
-    for ip in addresses:
-        to.row("neighbours", NeighbourKey(network.key, packed(ip)), neighbour)
+    end = to.peer(port.id) or (port if is_uplink(to, port) else None)
+    for ip in addresses if end is not None else ():
+        assert end is not None
+        to.demand("answer", end.id, port.id, str(ip))
 
 
-def _single(ip: Ip) -> Prefix:
+def single(ip: Ip) -> Prefix:
     return parse_cidr(f"{ip}/{ip.max_prefixlen}")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from onehop.compiler import facts
 from onehop.compiler.addresses import packed
-from onehop.compiler.nat import shared
+from onehop.compiler.nat import SHARED, shared, single, stand
 from onehop.compiler.unit import Scope
 from onehop.datapath.structs import Block, NatBindingKey, NatBlockKey
 from onehop.model import NatRule, Port, SnatBlock
 from onehop.model.formats import parse_ip
 from onehop.model.nat import BLOCK
+from onehop.model.translation import is_dynamic
 
 
 def block(to: Scope, id: str) -> None:
@@ -17,14 +18,14 @@ def block(to: Scope, id: str) -> None:
     block = to.get(SnatBlock, id)
     assert block is not None
     rule = to.get(NatRule, block.rule)
-    at = to.get(Port, rule.port) if rule is not None else None
+    at = to.get(Port, rule.port) if rule is not None and is_dynamic(rule) else None
     owner = to.get(Port, block.port)
     face = to.one(facts.face(at.router)) if at is not None and at.router is not None else None
     if owner is None or at is None or at.router is None or face is None:
         return
     ip = parse_ip(block.ip)
-    to.zone(at.router)
     to.zone(to.device(owner))
+    stand(to, at, single(ip), SHARED)
     to.row("nat_blocks", NatBlockKey(face.number, packed(ip), block.first // BLOCK), owner.key)
     to.say(facts.blocks(owner.id, shared(block.rule, ip.version)), (packed(ip), block.first))
     to.demand("binding", owner.id, shared(block.rule, ip.version))

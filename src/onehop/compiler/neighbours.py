@@ -10,7 +10,8 @@ from onehop.compiler.unit import Scope
 from onehop.datapath.structs import Neighbour, NeighbourKey
 from onehop.datapath.words import NeighbourFlag
 from onehop.model import Port
-from onehop.model.formats import parse_mac
+from onehop.model.formats import parse_ip, parse_mac
+from onehop.model.zones import is_uplink
 
 NOBODY = bytes(6)
 
@@ -24,16 +25,20 @@ def on_network(to: Scope, id: str) -> None:
     if face is None or end is None or not end.mac:
         return
     to.zone(to.device(port))
-    flags = NeighbourFlag.ROUTER if port.kind == "router" else NeighbourFlag(0)
-    if not (port.admin_up and end.admin_up):
-        flags |= NeighbourFlag.DOWN
-    neighbour = Neighbour(parse_mac(end.mac), flags, port.key)
+    if port.kind == "router":
+        neighbour = _router(end, port)
+    else:
+        down = NeighbourFlag(0) if port.admin_up else NeighbourFlag.DOWN
+        neighbour = Neighbour(parse_mac(port.mac), down, port.key)
     for address in _addresses(end):
         to.row("neighbours", NeighbourKey(face.number, address), neighbour)
 
 
 def on_link(to: Scope, id: str) -> None:
-    """Whom a router's port finds at the other end, and which addresses there are nobody's."""
+    """Whom a router's port finds at the other end, and which addresses there are nobody's.
+
+    An uplink finds itself: that is what it answers for.
+    """
     port = to.get(Port, id)
     assert port is not None
     if port.router is None or to.one(facts.face(port.router)) is None:
@@ -41,14 +46,40 @@ def on_link(to: Scope, id: str) -> None:
     to.zone(port.router)
     peer = to.peer(id)
     if peer is not None and peer.router is not None and peer.mac:
-        neighbour = Neighbour(parse_mac(peer.mac), NeighbourFlag.ROUTER)
         for address in _addresses(peer):
-            to.row("neighbours", NeighbourKey(port.key, address), neighbour)
+            to.row("neighbours", NeighbourKey(port.key, address), _router(peer))
+    if is_uplink(to, port):
+        for address in _addresses(port):
+            to.row("neighbours", NeighbourKey(port.key, address), _router(port))
     for prefix in prefixes_of(to, port):
         if prefix.version == 4 and prefix.prefixlen <= 30:
             for ip in (prefix.network_address, prefix.broadcast_address):
                 key = NeighbourKey(port.key, packed(ip))
                 to.row("neighbours", key, Neighbour(NOBODY, NeighbourFlag.SUBNET))
+
+
+def answer(to: Scope, end: str, id: str, ip: str) -> None:
+    """An external address of a router's port, for those at the other end of its link."""
+    at, port = to.get(Port, end), to.get(Port, id)
+    if at is None or port is None or not port.mac:
+        return
+    face = to.one(facts.face(to.device(at)))
+    if face is None:
+        return
+    to.zone(to.device(at))
+    neighbour = _router(port) if face.is_router else _router(port, at)
+    segment = at.key if face.is_router else face.number
+    to.row("neighbours", NeighbourKey(segment, packed(parse_ip(ip))), neighbour)
+
+
+def _router(port: Port, behind: Port | None = None) -> Neighbour:
+    """A router's port, behind one of a network, or alone."""
+    if behind is None:
+        return Neighbour(parse_mac(port.mac), NeighbourFlag.ROUTER)
+    flags = NeighbourFlag.ROUTER
+    if not (behind.admin_up and port.admin_up):
+        flags |= NeighbourFlag.DOWN
+    return Neighbour(parse_mac(port.mac), flags, behind.key)
 
 
 def _addresses(port: Port) -> Iterator[bytes]:

@@ -239,9 +239,11 @@ def _translations() -> list[list[Object]]:
             )
         )
     for n in range(8):
-        rule, first = uid("translation", n % 2), 1024 + 128 * (n % 5)
+        rule, first = uid("translation", n % 2), 1024 + 128 * n
         block = made(SnatBlock, "block", n, port=uid("port", n % 3), rule=rule, ip="10.200.0.1", first=first)
-        slots.append(variants(block, {"ip": "fd00:ffff::1", "first": 2048}, {"port": uid("port", n % 5)}))
+        slots.append(
+            variants(block, {"ip": "fd00:ffff::1", "first": 2048 + 128 * n}, {"port": uid("port", n % 5)})
+        )
     return slots
 
 

@@ -7,32 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import TypeVar
 
 from hypothesis import given
-from msgspec.structs import replace
 
 from onehop.compiler.compile import Compiler
 from onehop.compiler.desired import Desired
 from onehop.datapath.layouts import ip6, show_ip6
-from onehop.datapath.structs import FdbKey, MemberKey, NeighbourKey, PrefixKey, Route
+from onehop.datapath.structs import (
+    FdbKey,
+    MemberKey,
+    NatBindingKey,
+    NatBlockKey,
+    NatForwardKey,
+    NeighbourKey,
+    PrefixKey,
+)
 from onehop.datapath.tables import OF_IPV6, THIS_HOST
-from onehop.datapath.words import NeighbourFlag, RouteAction
-from onehop.model import Link, Network, Port, Router
+from onehop.datapath.words import NatAction, NatDestinationFlag, NeighbourFlag, RouteAction
+from onehop.model import Link, NatRule, Network, Port, Router
 from onehop.model.formats import Ip, parse_mac
-from onehop.model.translation import external_addresses, is_usable_uplink
-from onehop.model.view import Overlay, View
-from onehop.model.zones import uplinks
+from onehop.model.nat import BLOCK
+from onehop.model.translation import is_dynamic
+from onehop.model.view import View
+from onehop.simulation import nat
 from onehop.simulation.flood import members
-from onehop.simulation.neighbours import Owner, owner_of, owners
+from onehop.simulation.neighbours import owner_of
 from onehop.simulation.router import ways
 from onehop.simulation.switch import port_of
 from tests.unit.compiler.cloudlet import LOCALS
 from tests.unit.compiler.test_incremental import THIS, Filling, fillings, full, quick
 
+RowT = TypeVar("RowT")
 IPS: list[Ip] = [
     ip_address(text)
     for text in (
         *("10.0.0.1", "10.0.0.10", "10.0.1.1", "10.0.1.11", "10.0.2.1", "10.0.3.200", "10.200.0.1"),
+        *("10.0.0.200", "10.200.0.2", "10.200.1.1", "10.0.1.9", "10.0.3.9", "10.0.0.9"),
         *("172.16.0.1", "172.16.0.2", "172.16.1.3", "8.8.8.8"),
         *("fd00:1::1", "fd00:2::b", "fd00:3::1", "fd00:ffff::1", "2001:db8::1", "fe80::ff:fe00:10"),
     )
@@ -73,7 +84,7 @@ def test_a_longest_prefix_match_finds_the_way_of_the_simulation(filling: Filling
 def by_simulation(view: View, router: str, dst: Ip, src: Ip) -> Decision | None:
     fitting = [
         way
-        for way in ways(closed(view, router), router)
+        for way in ways(view, router)
         if dst in way.destination and (way.source is None or src in way.source)
     ]
     if not fitting:
@@ -81,14 +92,6 @@ def by_simulation(view: View, router: str, dst: Ip, src: Ip) -> Decision | None:
     way = min(fitting, key=lambda way: way.rank)
     hops = tuple((hop.ip or "::", port.key, hop.weight) for hop, port in way.hops)
     return way.action, way.route, hops
-
-
-def closed(view: View, router: str) -> View:
-    """With the uplinks switched off that nothing can leave by."""
-    over = Overlay(view)
-    for port in uplinks(view, router):
-        over.put(replace(port, admin_up=is_usable_uplink(view, port)))
-    return over
 
 
 def by_tables(desired: Desired, router: int, names: dict[int, str], dst: Ip, src: Ip) -> Decision | None:
@@ -104,7 +107,7 @@ def by_tables(desired: Desired, router: int, names: dict[int, str], dst: Ip, src
     return RouteAction(row.action).name.lower(), names.get(row.id), tuple(hops)
 
 
-def longest(table: dict[PrefixKey, Route], of: int, ip: Ip) -> Route | None:
+def longest(table: dict[PrefixKey, RowT], of: int, ip: Ip) -> RowT | None:
     whose, address = of | OF_IPV6 if ip.version == 6 else of, int.from_bytes(ip6(ip), "big")
     for length in range(128, -1, -1):
         held = (address >> (128 - length) << (128 - length)).to_bytes(16, "big")
@@ -134,7 +137,7 @@ def test_an_address_is_where_the_simulation_finds_it(filling: Filling) -> None:
     view, _, desired = compiled(filling)
     for network in view.all(Network):
         for ip in IPS:
-            owner = owner_of(view, network.id, ip) or answering(view, network.id, ip)
+            owner = owner_of(view, network.id, ip)
             row = desired.tables["neighbours"].get(NeighbourKey(network.key, ip6(ip)))
             found = (row.mac, row.port, row.flags) if row is not None else None
             wanted = None
@@ -142,15 +145,6 @@ def test_an_address_is_where_the_simulation_finds_it(filling: Filling) -> None:
                 flags = NeighbourFlag.ROUTER * owner.is_router | NeighbourFlag.DOWN * (not owner.is_up)
                 wanted = (parse_mac(owner.mac), owner.port.key, flags)
             assert found == wanted
-
-
-def answering(view: View, network: str, ip: Ip) -> Owner | None:
-    """Whose router's port answers for an external address."""
-    for owner in owners(view, network):
-        peer = view.peer(owner.port.id) if owner.is_router else None
-        if peer is not None and peer.router is not None and ip in external_addresses(view, peer.id):
-            return owner
-    return None
 
 
 @quick
@@ -168,6 +162,101 @@ def test_floods_reach_the_hosts_and_ports_of_the_simulation(filling: Filling) ->
         assert sorted(copies) == sorted(beyond)
     counted = sum(row.members for row in desired.tables["networks"].values())
     assert counted == len(desired.tables["members"])
+
+
+# --- translation --------------------------------------------------------------------------------------------
+
+Stands = tuple[str, str, int]  # how, for what, and a port of that
+
+
+@quick
+@given(fillings)
+def test_a_destination_stands_for_what_the_simulation_says(filling: Filling) -> None:
+    view, compiler, desired = compiled(filling)
+    numbers = compiler.assignment().ids.get("routers", {})
+    for router in view.all(Router):
+        for ip in IPS:
+            for protocol, port in ((17, 81), (6, 81), (17, 1030), (6, 1300), (17, 2050)):
+                found = in_tables(desired, numbers[router.id], ip, protocol, port)
+                wanted = in_simulation(view, router.id, ip, protocol, port)
+                assert found == wanted, (router.name, ip, protocol, port)
+
+
+def in_tables(desired: Desired, router: int, ip: Ip, protocol: int, port: int) -> Stands | None:
+    tables = desired.tables
+    row = longest(tables["nat_destinations"], router, ip)
+    if row is None:
+        return None
+    if row.flags & NatDestinationFlag.FORWARDS:
+        forward = tables["nat_forwards"].get(NatForwardKey(router, ip6(ip), port, protocol))
+        if forward is not None:
+            return "forward", show_ip6(forward.to), forward.port
+    if row.flags & NatDestinationFlag.STATIC:
+        how = "dnat" if row.flags & NatDestinationFlag.ADDRESS else "static"
+        return how, replaced(ip, row.to, row.bits), 0
+    owner = tables["nat_blocks"].get(NatBlockKey(router, ip6(ip), port // BLOCK))
+    return ("block", "", owner) if row.flags & NatDestinationFlag.BLOCKS and owner is not None else None
+
+
+def replaced(ip: Ip, to: bytes, bits: int) -> str:
+    """An address with its first bits those of another."""
+    kept = (1 << 128 - bits) - 1
+    number = int.from_bytes(to, "big") & ~kept | int.from_bytes(ip6(ip), "big") & kept
+    return show_ip6(number.to_bytes(16, "big"))
+
+
+def in_simulation(view: View, router: str, ip: Ip, protocol: int, port: int) -> Stands | None:
+    forward = nat._forward_of(view, router, protocol, ip, port)
+    if forward is not None:
+        return "forward", str(forward[1]), forward[2]
+    mapping = nat._best(nat._leading_in(view, router), ip)
+    if mapping is not None:
+        return "dnat" if nat._is_dnat(mapping.by) else "static", str(mapping.translate(ip)), 0
+    block = nat._block_of(view, router, ip, port)
+    owner = view.get(Port, block.port) if block is not None else None
+    return ("block", "", owner.key) if owner is not None else None
+
+
+@quick
+@given(fillings)
+def test_a_source_becomes_what_the_simulation_says(filling: Filling) -> None:
+    view, compiler, desired = compiled(filling)
+    rules = {number: name for name, number in compiler.assignment().ids.get("shared_rules", {}).items()}
+    for port in view.all(Port):
+        if view.get(Router, port.router) is None:
+            continue
+        for ip in IPS:
+            row = longest(desired.tables["nat_sources"], port.key, ip)
+            found = None
+            if row is not None and row.action == NatAction.STATIC:
+                found = replaced(ip, row.to, row.bits)
+            elif row is not None:
+                found = rules[row.rule]
+            mapping = nat._best(nat._leading_out(view, port), ip)
+            wanted = None
+            if mapping is not None:
+                wanted = str(mapping.translate(ip)) if mapping.to else f"{mapping.by.id}/{ip.version}"
+            assert found == wanted, (port.name, ip)
+
+
+@quick
+@given(fillings)
+def test_a_port_here_has_the_blocks_of_the_simulation(filling: Filling) -> None:
+    view, compiler, desired = compiled(filling)
+    rules = compiler.assignment().ids.get("shared_rules", {})
+    for port in view.all(Port):
+        binding = view.active_binding(port.id)
+        for rule in view.all(NatRule):
+            for version in (4, 6):
+                key = NatBindingKey(port.key, rules.get(f"{rule.id}/{version}", 0))
+                number = desired.tables["nat_bindings"].get(key, 0)
+                found = [(b.address, b.first) for b in desired.lists["block_lists"].get(number, ())]
+                blocks = nat.blocks_for(view, port.id, rule, version)
+                is_here = binding is not None and binding.host == THIS
+                at = view.get(Port, rule.port)
+                is_followed = at is not None and view.get(Router, at.router) is not None and is_dynamic(rule)
+                wanted = [(ip6(b.ip), b.first) for b in blocks if is_here and is_followed]
+                assert found == wanted
 
 
 # --- zones --------------------------------------------------------------------------------------------------

@@ -39,12 +39,14 @@ networks:
   out:
     subnets: {v4: {cidr: 198.51.100.0/24}}
     grants: [{allow: external}]
+    ports: {gate: {kind: router}}
+links: {go: {a: gate/out, b: out/gate}}
 routers:
   edge:
     attach: [web, out]
   gate:
-    attach: [out]
     ports:
+      out: {addresses: [{ip: 198.51.100.2, subnet: out/v4}]}
       up:
         addresses: [{ip: 192.0.2.130, prefix: 25}, {ip: "2001:db8:1::2", prefix: 64}]
         bindings: {b: {host: h2, interface: ext0}}
@@ -378,3 +380,40 @@ def test_an_uplink_takes_no_interface_from_the_host() -> None:
     tagged = Nat(here % ", vlan: 5", own)
     assert (tagged.port("gate/up").ifindex, tagged.port("gate/up").vlan) == (30, 5)
     assert tagged.problems(Port, "gate/up") == ()
+
+
+# --- who answers --------------------------------------------------------------------------------------------
+
+
+def test_an_uplink_answers_for_its_own_and_its_external_addresses(cloud: Nat) -> None:
+    cloud.rule("gate/up", action="snat", pools=(Pool(first="192.0.2.200", last="192.0.2.200"),))
+    mac = bytes.fromhex(cloud.get(Port, "gate/up").mac.replace(":", ""))
+    found = {
+        show_ip6(key.address): (row.mac, row.port)
+        for key, row in cloud.table("neighbours").items()
+        if key.segment == cloud.key("gate/up") and not row.flags & NeighbourFlag.SUBNET
+    }
+    assert {"192.0.2.130", "2001:db8:1::2", "192.0.2.200"} < found.keys()
+    assert set(found.values()) == {(mac, 0)}
+
+
+def test_a_router_finds_external_addresses_at_the_other_end_of_a_link() -> None:
+    small = Nat(
+        """
+routers:
+  one: {ports: {to: {addresses: [{ip: 172.16.0.1, prefix: 30}]}}}
+  two: {ports: {to: {addresses: [{ip: 172.16.0.2, prefix: 30}]}}}
+links: {l: {a: one/to, b: two/to}}
+"""
+    )
+    small.rule("two/to", action="static", external="198.51.100.8/31", internal="10.0.0.8/31")
+    mac = bytes.fromhex(small.get(Port, "two/to").mac.replace(":", ""))
+    for address in ("198.51.100.8", "198.51.100.9"):
+        assert small.table("neighbours")[NeighbourKey(small.key("one/to"), ip(address))].mac == mac
+
+
+def test_a_ports_own_address_goes_before_anothers_external_one(cloud: Nat) -> None:
+    machine = cloud.get(Port, "edge/out")
+    own = next(a.ip for a in machine.addresses)
+    cloud.rule("gate/out", action="static", external=f"{own}/32", internal="10.0.9.9/32")
+    assert cloud.answers("out")[own] == cloud.key("out/edge")
