@@ -59,6 +59,11 @@ def world(admin: Api) -> dict[str, list[str]]:
     port = make("ports", name="p", network=network, security_groups=[group])
     underlay, host = make("underlays", name="u"), make("hosts", name="h")
     token = make("tokens", name="contract")
+    street = make("networks", name="street", grants=[{"allow": "external"}])
+    outside = make("subnets", name="outside", network=street, cidr="203.0.113.0/24")
+    outer = api.told("POST", f"/v1/routers/{router}/attach", {"network": street})["results"]
+    rule = make("nat-rules", name="m", port=outer[0]["id"], action="masquerade")
+    binding = make("bindings", port=port, host=host, interface="tap0")
     return {
         "project": [project],
         "network": [network, "web"],
@@ -74,7 +79,10 @@ def world(admin: Api) -> dict[str, list[str]]:
         "acl": [make("acls", name="acl", rules=[{"id": "one", "action": "allow"}])],
         "underlay": [underlay],
         "host": [host],
-        "binding": [make("bindings", port=port, host=host, interface="tap0")],
+        "nat-rule": [rule],
+        "floating-ip": [make("floating-ips", name="f", subnet=outside, port=port)],
+        "snat-block": [block["id"] for block in api.list("snat-blocks")],
+        "binding": [binding],
         "token": [token],
         "role": [make("roles", token=token, role="reader", project=project)],
     }

@@ -158,7 +158,7 @@ def duties(controller: Controller) -> set[str]:
 
 def test_duties_are_held_by_one_and_taken_over_when_it_dies(pair: tuple[Controller, Controller]) -> None:
     one, two = pair
-    every = {"sweep", "compact"}
+    every = {"sweep", "compact", "blocks"}
     until(lambda: duties(one) == every)
     assert duties(two) == set()
     one.kill()

@@ -13,7 +13,7 @@ from onehop.agent.feed_link import Controllers
 from onehop.agent.follow import Batch, Follower
 from onehop.agent.kept import Kept
 from onehop.feed.messages import PortReport
-from onehop.model import Port, Router
+from onehop.model import NatRule, Port, Router, SnatBlock
 from tests.support.controller import Api, Controller, Json
 from tests.support.feeding import PAUSE, until
 
@@ -98,6 +98,39 @@ async def test_an_apply_that_waits_returns_when_the_host_has_all_of_it(agent: Fo
     assert done["event"] == "done"
     assert done["convergence"] == {"done": True, "waiting": [], "dead": [], "controllers": []}
     assert [router.name for router in agent.topology.all(Router)] == ["edge"]
+
+
+async def test_a_host_has_its_ports_blocks_with_the_binding_and_gets_more_when_it_needs_them(
+    agent: Follower, admin: Api
+) -> None:
+    def build() -> tuple[Json, Json]:
+        def made(plural: str, **body: object) -> Json:
+            told: Json = admin.told("POST", f"/v1/{plural}", body, params={"project": "p3"})
+            return told
+
+        admin.create("projects", name="p3")
+        made("networks", name="street", grants=[{"allow": "external"}])
+        made("subnets", network="street", name="v4", cidr="203.0.113.0/24")
+        made("networks", name="web")
+        made("routers", name="edge")
+        admin.told("POST", "/v1/routers/edge/attach", {"network": "web"}, params={"project": "p3"})
+        made("ports", router="edge", name="out", addresses=[{"subnet": "street/v4", "ip": "203.0.113.10"}])
+        made("ports", network="street", name="edge", kind="router")
+        made("links", a="edge/out", b="street/edge")
+        rule = made("nat-rules", port="edge/out", action="masquerade")
+        port = made("ports", name="a", network="web")
+        binding = {"port": port["id"], "host": "h1", "interface": "tap3"}
+        bound = admin.told("POST", "/v1/bindings", binding, params={"wait": "10"})
+        assert bound["convergence"]["done"]
+        return rule, port
+
+    await until(lambda: agent.current)
+    rule, port = await asyncio.to_thread(build)
+    (block,) = agent.topology.children(SnatBlock, port["id"])
+    assert (block.ip, block.rule) == ("203.0.113.10", rule["id"])
+    assert agent.topology.get(NatRule, rule["id"]) is not None
+    agent.need_blocks(port["id"], rule["id"], "ipv4")
+    await until(lambda: len(agent.topology.children(SnatBlock, port["id"])) == 2)
 
 
 async def test_a_credential_that_has_expired_ends_the_feed(controller: Controller, admin: Api) -> None:

@@ -14,14 +14,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv6Address
 
+from onehop.controller.blocks.resting import RestingBlocks, is_block
+from onehop.controller.blocks.sharing import PER_ADDRESS, Sharing, in_order
 from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.holders import Holders
 from onehop.controller.keys import RESTING, parse_resting_key
-from onehop.model import Subnet
+from onehop.model import SnatBlock, Subnet
 from onehop.model.assign import Exhausted
-from onehop.model.claims import KEY_SCOPE, Claim, claimants, claims_of, ip_claim, key_claim, mac_claim
+from onehop.model.claims import (
+    KEY_SCOPE,
+    Claim,
+    block_claim,
+    claimants,
+    claims_of,
+    ip_claim,
+    key_claim,
+    mac_claim,
+)
 from onehop.model.formats import parse_cidr, parse_ip
 from onehop.model.kinds import MAX_KEY
+from onehop.model.nat import BLOCK, FIRST_SHARED
 from onehop.model.view import Overlay, View
 from onehop.store.interface import Revision, Store, list_all
 
@@ -74,10 +86,13 @@ class Resting:
 class Allocator:
     """What is free, as this controller knows it. Lives as long as the engine."""
 
-    def __init__(self, cache: Cache, resting: Resting, seed: int | None = None) -> None:
+    def __init__(
+        self, cache: Cache, resting: Resting, blocks: RestingBlocks, seed: int | None = None
+    ) -> None:
         self._random = random.Random(seed)
         self._cursors: dict[str, int] = {}
         self._resting = resting
+        self._blocks = blocks
         self.in_flight: set[Claim] = set()
         self._cache = cache
         cache.subscribe(self._note)
@@ -91,7 +106,11 @@ class Allocator:
         changed = [id for change in changes if change.before for id in claimants(change.before)]
         for made in claims_of(changed, was).values():
             for claim in made:
-                if rest_of(claim) is not None and self._cache.holders.owner(claim) is None:
+                if self._cache.holders.owner(claim) is not None:
+                    continue
+                if is_block(claim):
+                    self._blocks.note(claim)
+                elif rest_of(claim) is not None:
                     self._resting.note(claim)
         for change in changes:
             if isinstance(change.before, Subnet) and change.after is None:
@@ -105,7 +124,9 @@ class Allocator:
         return Choice(self, holders)
 
     def free(self, claim: Claim, holders: Holders) -> bool:
-        return holders.owner(claim) is None and claim not in self.in_flight and not self._resting.rests(claim)
+        if holders.owner(claim) is not None or claim in self.in_flight:
+            return False
+        return not (self._blocks if is_block(claim) else self._resting).rests(claim)
 
     def key(self, holders: Holders) -> Claim:
         """By chance: of 16 million few are taken, and two controllers seldom choose the same."""
@@ -139,6 +160,26 @@ class Allocator:
                 return claim
         raise Exhausted(f"no address is free in subnet {subnet.name} ({subnet.cidr})")
 
+    def block(self, sharing: Sharing, having: Iterable[SnatBlock], holders: Holders) -> Claim | None:
+        """A block, of an address that the port has some of already if it can be."""
+        start = self._random.randrange(1 << 16)
+        for ip in in_order(sharing.addresses, having, start):
+            if self._held(sharing, ip) >= PER_ADDRESS:
+                continue
+            for step in range(PER_ADDRESS):
+                first = FIRST_SHARED + (start + step) % PER_ADDRESS * BLOCK
+                claim = block_claim(sharing.within, ip, first)
+                if self.free(claim, holders):
+                    return claim
+        return None
+
+    def free_blocks(self, sharing: Sharing) -> int:
+        held = sum(self._held(sharing, ip) for ip in sharing.addresses)
+        return sharing.blocks - held - self._blocks.count(sharing.within, sharing.addresses)
+
+    def _held(self, sharing: Sharing, ip: str) -> int:
+        return len(self._cache.holders.scope(f"block/{sharing.within}/{ip}"))
+
 
 class Choice:
     """The chooser of one plan (see `model.assign`), which notes what it chose."""
@@ -161,6 +202,16 @@ class Choice:
 
     def ip(self, subnet: Subnet) -> str:
         return self._take(self._allocator.ip(subnet, self._holders))
+
+    def block(self, sharing: Sharing, having: Iterable[SnatBlock]) -> tuple[str, int] | None:
+        claim = self._allocator.block(sharing, having, self._holders)
+        if claim is None:
+            return None
+        first = int(self._take(claim))
+        return claim.scope.rpartition("/")[2], first
+
+    def free_blocks(self, sharing: Sharing) -> int:
+        return self._allocator.free_blocks(sharing)
 
     def forget(self) -> None:
         """The plan has become fact, or has come to nothing."""

@@ -21,6 +21,7 @@ import structlog
 from onehop.controller import audit, sweep
 from onehop.controller.cache import Cache
 from onehop.controller.metrics import Metrics
+from onehop.controller.parts import Parts
 from onehop.store import Absent, Committed, LeaseGone, Put, Revision, Store, StoreError
 
 KEY = "duty/"
@@ -40,10 +41,13 @@ class Duty:
     do: Callable[[], Awaitable[None]]
 
 
-def duties_of(store: Store, cache: Cache) -> list[Duty]:
+def duties_of(parts: Parts) -> list[Duty]:
     """The duties of a controller. A new one is added here."""
-    sweeping = Duty("sweep", SWEEP_EVERY, _sweeping(store, cache))
-    return [sweeping, Duty("compact", HISTORY, _compacting(store))]
+    return [
+        Duty("sweep", SWEEP_EVERY, _sweeping(parts.store, parts.cache)),
+        Duty("compact", HISTORY, _compacting(parts.store)),
+        Duty("blocks", 1.0, parts.blocks.do),
+    ]
 
 
 def _sweeping(store: Store, cache: Cache) -> Callable[[], Awaitable[None]]:

@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from onehop.controller import audit, idempotency
 from onehop.controller.actor import Actor
 from onehop.controller.allocate import Allocator, Resting
+from onehop.controller.blocks.resting import RestingBlocks
+from onehop.controller.blocks.sharing import Sharing
 from onehop.controller.cache import Cache
-from onehop.controller.plan import Draft, Operation, Plan
+from onehop.controller.differences import Plan
+from onehop.controller.plan import Draft, Operation
 from onehop.controller.refusals import Busy, Malformed, TooMuch
 from onehop.controller.sets import Sets
 from onehop.model import Object
@@ -70,23 +73,35 @@ class Done:
 class Engine:
     """Writes objects. One per controller."""
 
-    def __init__(self, store: Store, cache: Cache, resting: Resting | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: Cache,
+        resting: Resting | None = None,
+        blocks: RestingBlocks | None = None,
+    ) -> None:
         self._store = store
         self._cache = cache
-        self._allocator = Allocator(cache, resting or Resting())
+        self.resting_blocks = blocks or RestingBlocks()
+        self._allocator = Allocator(cache, resting or Resting(), self.resting_blocks)
         self._sets = Sets(store, cache)
 
     @classmethod
     async def open(cls, store: Store, cache: Cache) -> Engine:
         """An engine that knows what was given up before it started."""
-        resting = Resting()
+        resting, blocks = Resting(), RestingBlocks()
         await resting.load(store)
-        return cls(store, cache, resting)
+        await blocks.load(store)
+        return cls(store, cache, resting, blocks)
 
     @property
     def max_operations(self) -> int:
         """The most keys that one commit may guard or write (a port takes about ten of each)."""
         return self._store.max_operations
+
+    def free_blocks(self, sharing: Sharing) -> int:
+        """About how many blocks of shared ports nobody has."""
+        return self._allocator.free_blocks(sharing)
 
     async def commit(
         self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None = None

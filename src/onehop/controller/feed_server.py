@@ -29,13 +29,13 @@ from onehop.feed.digest import BUCKETS, bucket_of, differing, digests
 from onehop.feed.messages import (
     MAX_ASKS,
     VERSION,
-    Alive,
     Answer,
     Applied,
     Follow,
     Goodbye,
     Held,
     Hello,
+    NeedBlocks,
     Release,
     Reply,
     Report,
@@ -74,6 +74,7 @@ class FeedServer:
         self._frames = Frames(cache)
         self._sessions: dict[str, Session] = {}
         self._listeners: list[Callable[[], None]] = []
+        self.on_need: Callable[[str, str, str], None] = lambda port, rule, family: None
         self._concerned: OrderedDict[int, frozenset[str]] = OrderedDict()
         self._reach = Reach(cache.view)
         self.revision = cache.revision  # of the last change that was taken
@@ -378,15 +379,19 @@ class FeedServer:
                     self._follow(session, targets)
                 case Release(targets):
                     self._release(session, targets)
+                case NeedBlocks():
+                    self._need(session, message)
                 case Reply(number, said):
                     session.replied(number, said)
-                case Alive():
-                    pass
                 case Hello():
                     raise BadFrame("a hello comes once")
                 case Goodbye():
                     return ""
         return ""
+
+    def _need(self, session: Session, needed: NeedBlocks) -> None:
+        if self._upward.is_bound(needed.port, session.host):
+            self.on_need(needed.port, needed.rule, needed.family)
 
     async def _messages(self, session: Session) -> AsyncIterator[Up]:
         while True:

@@ -38,9 +38,9 @@ class Upward:
         """Note a report. What it says of ports that are not bound to the host is passed over: they may have
         been, when it was sent."""
         for about in report.ports:
-            if self._is_bound(about.port, session.host):
+            if self.is_bound(about.port, session.host):
                 self._port(about, session.host)
-        learned = [entry for entry in report.learned if self._is_bound(entry.port, session.host)]
+        learned = [entry for entry in report.learned if self.is_bound(entry.port, session.host)]
         for port in session.learn(learned):
             self._reports.put(key("port-learned", port, session.host), _lists(session.learned[port]))
         if report.health is not None and report.health != session.health:
@@ -61,7 +61,8 @@ class Upward:
             said = {"state": about.state, "reason": about.reason, "host": host, "revision": about.revision}
             self._reports.put(at, said)
 
-    def _is_bound(self, port: str, host: str) -> bool:
+    def is_bound(self, port: str, host: str) -> bool:
+        """Whether a host may speak for a port."""
         return any(binding.host == host for binding in self._view.bindings(port))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import msgspec
@@ -16,6 +17,9 @@ IDEMPOTENCY = "idem/"
 RESTING = "rest/"
 STATUS = "status/"
 GUARDS = "claim/guard/"
+# What these refer to may go: controllers make them, and see to it that they go too.
+WEAK = ("snat-block",)
+WEAKLY_USED = ("port", "nat-rule", "project")
 # The sets that go with an object, by its kind: what comes before its id in the scope of their guard.
 GUARDED = {"network": "network", "router": "router", "port": "port", "project": "acl"}
 
@@ -54,13 +58,17 @@ def parse_resting_key(key: str) -> Claim:
     return Claim(scope, value)
 
 
-def no_refs_besides(target: str, known: list[str]) -> list[PrefixEmpty | RangeEmpty]:
-    """Guards that nothing refers to an object, except by these keys."""
+def no_refs_besides(
+    target: str, known: list[str], weak: Iterable[str] = ()
+) -> list[PrefixEmpty | RangeEmpty]:
+    """Guards that nothing refers to an object, except by these keys and by objects of the `weak` kinds."""
     prefix = f"ref/{target}/"
-    if not known:
+    holes = [(f"{prefix}{kind}/", f"{prefix}{kind}0") for kind in weak]  # '0' comes after '/'
+    holes += [(key, key + "\0") for key in known if not any(a <= key < b for a, b in holes)]
+    if not holes:
         return [PrefixEmpty(prefix)]
-    starts = [prefix, *(key + "\0" for key in sorted(known))]
-    ends = [*sorted(known), f"ref/{target}0"]  # '0' comes after '/'
+    starts = [prefix, *(end for _, end in sorted(holes))]
+    ends = [*(start for start, _ in sorted(holes)), f"ref/{target}0"]
     return [RangeEmpty(start, end) for start, end in zip(starts, ends, strict=True)]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onehop.controller.answers import AnyRequest
+from onehop.controller.blocks.keeper import BlockKeeper
 from onehop.controller.cache import Cache
 from onehop.controller.changes import ChangeLog
 from onehop.controller.engine import Engine
@@ -28,6 +29,7 @@ class Parts:
     changes: ChangeLog
     metrics: Metrics
     feed: Feed
+    blocks: BlockKeeper
     ca: str | None = None  # the certificate that clients should trust, as PEM
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -37,7 +39,9 @@ class Parts:
         statuses = await Statuses.open(store)
         engine = await Engine.open(store, cache)
         feed = await Feed.open(store, cache)
-        return cls(store, cache, engine, statuses, ChangeLog(cache), Metrics(cache), feed, ca)
+        blocks = await BlockKeeper.open(store, cache, engine, statuses, feed.reports)
+        feed.server.on_need = blocks.need
+        return cls(store, cache, engine, statuses, ChangeLog(cache), Metrics(cache), feed, blocks, ca)
 
     async def converge(
         self, revision: Revision, seconds: float, since: Revision | None = None
@@ -52,6 +56,7 @@ class Parts:
         """Everything but the store, which belongs to whoever opened it."""
         self.stopping.set()
         self.changes.close()
+        await self.blocks.close()
         await self.feed.close()
         await self.statuses.close()
         await self.cache.close()

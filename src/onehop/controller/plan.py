@@ -21,31 +21,24 @@ from typing import Any, Literal
 from onehop.controller import bodies
 from onehop.controller.access import Access
 from onehop.controller.actor import Actor
-from onehop.controller.allocate import Allocator, Choice, rest_of
-from onehop.controller.cache import Cache, ObjectChange
+from onehop.controller.allocate import Allocator, Choice
+from onehop.controller.blocks import drafting
+from onehop.controller.cache import Cache
+from onehop.controller.differences import Plan, guard_sets, planned
 from onehop.controller.holders import HoldersOverlay
-from onehop.controller.keys import (
-    GUARDED,
-    claim_key,
-    encode,
-    guard_key,
-    key_of,
-    no_refs_besides,
-    object_key,
-    ref_key,
-    resting_key,
-)
-from onehop.controller.refusals import Conflict, Malformed, Refusal, Stale, Unprocessable
-from onehop.model import KINDS, Invalid, Kind, Object, Problem, kind_of
+from onehop.controller.keys import WEAK
+from onehop.controller.refusals import Conflict, Forbidden, Malformed, Refusal, Stale, Unprocessable
+from onehop.model import KINDS, Binding, Invalid, Kind, Object, Problem, kind_of
 from onehop.model.assign import Exhausted, assign
 from onehop.model.claims import Claim, claim_field, claim_words, claimants, claims_of
 from onehop.model.fields import canonicalise
 from onehop.model.formats import is_id
 from onehop.model.relations import check, guarded_sets, sets_of_deletion
-from onehop.model.view import Overlay, View, targets
-from onehop.store.interface import Absent, AtRevision, Delete, Exists, Guard, Put, Revision, Write
+from onehop.model.view import Overlay, View
+from onehop.store.interface import Revision
 
-Verb = Literal["create", "replace", "patch", "delete"]
+Verb = Literal["create", "replace", "patch", "delete", "settle"]
+MOST_AT_ONCE = 16  # blocks that one operation makes or frees; a stock etcd takes some 120 keys at once
 NAMED_USERS = 5  # of what uses an object, how many are named
 
 
@@ -60,6 +53,9 @@ class Operation:
               the caller's only project if left out. A `project` in the body comes first
     if_match  the revision that the object must still have
     trusted   read-only fields that the controller itself sets (`id`, a token's `hash`); never a caller's
+
+    `settle` is for controllers alone: it makes and frees the blocks of shared ports of the port `ref`, and
+    with a `rule` and `family` in its `trusted` makes more of these.
     """
 
     op: Verb
@@ -69,16 +65,6 @@ class Operation:
     if_match: Revision | None = None
     project: str | None = None
     trusted: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to ask of the store. `results` are the objects per operation, and whether each changes."""
-
-    guards: list[Guard]
-    writes: list[Write]
-    changes: list[ObjectChange]
-    results: list[tuple[Object, bool]]
 
 
 class Draft:
@@ -111,15 +97,41 @@ class Draft:
         """Plan the operations in order. Raises a Refusal that says which one is wrong."""
         for index, operation in enumerate(operations):
             try:
-                self._results.append(self._take(operation))
+                if operation.op == "settle":
+                    self._settle(operation)
+                else:
+                    self._results.append(self._take(operation))
             except Refusal as refusal:
                 refusal.operation = index
                 raise
+        self._first_blocks()
+
+    def _settle(self, operation: Operation) -> None:
+        """Blocks that a port is to have, and no others."""
+        port, more = operation.ref or "", operation.trusted or {}
+        for block in drafting.useless_blocks(self._view, port)[:MOST_AT_ONCE]:
+            self._delete(block)
+        made = drafting.first_blocks(self._view, port, self.choice)
+        if more:
+            made += drafting.more_blocks(self._view, port, more["rule"], more["family"], self.choice)
+        for block in made[:MOST_AT_ONCE]:
+            self._place(block, None)
+
+    def _first_blocks(self) -> None:
+        """What is bound here has its first blocks with that."""
+        for id, obj in self._view.changed().items():
+            if isinstance(obj, Binding) and self._cache.view.find(id) is None:
+                for block in drafting.first_blocks(self._view, obj.port, self.choice):
+                    self._place(block, None)
 
     def _take(self, operation: Operation) -> Object:
         kind = KINDS.get(operation.kind)
         if kind is None:
             raise Malformed(f"there is no kind {operation.kind!r}; there are: {', '.join(KINDS)}")
+        if kind.name in WEAK:
+            raise Forbidden(
+                f"{kind.plural} are made and freed by controllers: a machine's port has some while bound"
+            )
         if operation.op == "create":
             return self._create(kind, operation)
         if operation.op == "replace" and self._is_new(operation):
@@ -192,6 +204,9 @@ class Draft:
         problems = check(obj, before, self._view, anywhere=self._actor.is_admin)
         if problems:
             raise _unprocessable(Invalid(problems), kind_of(obj))
+        self._place(obj, before)
+
+    def _place(self, obj: Object, before: Object | None) -> None:
         self.sets.update(guarded_sets(obj, before, self._view))
         changed = [*claimants(obj), *(claimants(before) if before is not None else ())]
         self._give_up(changed)
@@ -214,7 +229,7 @@ class Draft:
         return Conflict(sentence, [Problem(claim_field(claim, obj), sentence)])
 
     def _delete(self, before: Object) -> Object:
-        users = [user for user in self._view.users(before.id) if user[1] != before.id]
+        users = [u for u in self._view.users(before.id) if u[1] != before.id and u[0] not in WEAK]
         if users:
             raise Conflict(self._in_use(before, users))
         self.sets.update(sets_of_deletion(before, self._view))
@@ -242,91 +257,11 @@ class Draft:
     def plan(self, known_sets: Mapping[str, Revision]) -> Plan:
         """Guards and writes. `known_sets` are the revisions of the guards of `shared_sets()`; 0, if never
         written."""
-        plan = Plan([], [], [], [])
-        for id, after in self._view.changed().items():
-            before = self._cache.view.find(id)
-            if before != after:
-                plan.changes.append(ObjectChange(id, before, after))
-        self._objects(plan)
-        self._references(plan)
-        self._claims(plan)
-        gone = {c.id for c in plan.changes if c.after is None}
-        for scope in sorted(self.sets):
-            key, revision = guard_key(scope), known_sets.get(scope, 0)
-            plan.guards.append(AtRevision(key, revision) if revision else Absent(key))
-            if scope.partition("/")[2] not in gone:
-                plan.writes.append(Put(key, b""))
-        for change in plan.changes:
-            if change.after is None and change.before is not None:
-                kind = kind_of(change.before).name
-                if kind in GUARDED:
-                    plan.writes.append(Delete(guard_key(f"{GUARDED[kind]}/{change.id}")))
+        plan = planned(self._cache, self._view, self._resting_until)
+        guard_sets(plan, self.sets, known_sets)
         changed = {change.id for change in plan.changes}
         plan.results.extend((obj, obj.id in changed) for obj in self._results)
         return plan
-
-    def _objects(self, plan: Plan) -> None:
-        for id, before, after in plan.changes:
-            if before is None:
-                assert after is not None
-                plan.guards.append(Absent(key_of(after)))
-            else:
-                plan.guards.append(AtRevision(key_of(before), self._cache.revision_of(id)))
-            if after is None:
-                assert before is not None
-                plan.writes.append(Delete(key_of(before)))
-            else:
-                plan.writes.append(Put(key_of(after), encode(after)))
-
-    def _references(self, plan: Plan) -> None:
-        needed: dict[str, None] = {}
-        dropped: dict[str, list[str]] = {}
-        for id, before, after in plan.changes:
-            old = targets(before) if before is not None else set()
-            new = targets(after) if after is not None else set()
-            kind = kind_of(after or before or _never()).name
-            for target in sorted(new - old):
-                plan.writes.append(Put(ref_key(target, kind, id), b""))
-                needed[target] = None
-            for target in sorted(old - new):
-                key = ref_key(target, kind, id)
-                plan.writes.append(Delete(key))
-                dropped.setdefault(target, []).append(key)
-        created = {change.id for change in plan.changes if change.before is None}
-        for target in needed:
-            if target not in created:
-                found = self._view.find(target)
-                assert found is not None
-                plan.guards.append(Exists(object_key(kind_of(found).name, target)))
-        for id, _, after in plan.changes:
-            if after is None:
-                plan.guards.extend(no_refs_besides(id, dropped.get(id, [])))
-
-    def _claims(self, plan: Plan) -> None:
-        given_up: dict[Claim, None] = {}
-        taken: dict[Claim, str] = {}
-        changed = [id for c in plan.changes for obj in (c.before, c.after) if obj for id in claimants(obj)]
-        were, are = claims_of(changed, self._cache.view), claims_of(changed, self._view)
-        for id in dict.fromkeys(changed):
-            old, new = were.get(id, []), are.get(id, [])
-            kept = set(old) & set(new)
-            given_up.update((claim, None) for claim in old if claim not in kept)
-            taken.update((claim, id) for claim in new if claim not in kept)
-        for claim, id in taken.items():
-            key = claim_key(claim)
-            # A claim that one object of this plan hands to another is guarded by the first's revision.
-            plan.guards.append(Exists(key) if claim in given_up else Absent(key))
-            plan.writes.append(Put(key, id.encode()))
-        for claim in given_up:
-            if claim not in taken:
-                plan.writes.append(Delete(claim_key(claim)))
-                if rest_of(claim) is not None:
-                    until = self._resting_until(claim)
-                    plan.writes.append(Put(resting_key(claim), f"{until:.0f}".encode()))
-
-
-def _never() -> Object:
-    raise AssertionError("a change without an object")
 
 
 def _body(operation: Operation) -> Mapping[str, Any]:

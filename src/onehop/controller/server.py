@@ -98,7 +98,7 @@ async def serving(settings: Settings) -> AsyncIterator[Server]:
         _spare_the_collector()
         url = _url(settings, listener)
         welcome = await bootstrap(parts, settings.directory, url, files.ca)
-        duties = Duties(store, duties_of(store, parts.cache), parts.metrics)
+        duties = Duties(store, duties_of(parts), parts.metrics)
         stack.push_async_callback(duties.close)
         web = _web(parts, files)
         inherited = [stack.enter_context(socket.socket(fileno=fd)) for fd in settings.listen_fds]

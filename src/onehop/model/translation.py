@@ -172,10 +172,11 @@ def dynamic_rules(view: View, port: Port) -> list[NatRule]:
 
     Those at the routers of its network's zone, and at the provider routers next to it.
     """
-    return _dynamic_rules_of(view, port.network) if port.network is not None else []
+    return dynamic_rules_of(view, port.network) if port.network is not None else []
 
 
-def _dynamic_rules_of(view: View, network: str) -> list[NatRule]:
+def dynamic_rules_of(view: View, network: str) -> list[NatRule]:
+    """The same for all machines of a network."""
     own = zone(view, network)
     providers = {other for device in own for other in beside(view, device) if uplinks(view, other)}
     routers = [id for id in own | providers if view.get(Router, id) is not None]
@@ -225,7 +226,7 @@ def first_blocks(
         if port.kind != "vm" or port.network is None:
             continue
         if port.network not in by_network:
-            by_network[port.network] = _dynamic_rules_of(view, port.network)
+            by_network[port.network] = dynamic_rules_of(view, port.network)
         for rule in by_network[port.network]:
             for version in families(view, rule):
                 if (port.id, rule.id, version) in had:
