@@ -18,6 +18,7 @@ import pytest
 
 from onehop.datapath import programs
 from onehop.datapath.attach import Attachment, Direction, attach
+from onehop.datapath.structs import FdbKey
 from onehop.datapath.words import PortFlag
 from onehop.linux.links import Links
 from onehop.linux.namespaces import Namespace
@@ -194,3 +195,21 @@ def test_replies_get_through_where_nothing_else_may(lab: Lab, version: int) -> N
     for n in lab.worlds:
         lab.worlds[n].change_port(A, receives=1)
         lab.worlds[n].bump()
+
+
+@pytest.mark.parametrize("ethertype", [0x0806, 0x88B5], ids=["ARP", "other"])
+def test_what_is_not_ip_arrives_as_what_it_is(lab: Lab, ethertype: int) -> None:
+    lab.worlds[1].tables["fdb"].update(FdbKey(WEB, bytes.fromhex(mac(C).replace(":", ""))), C)
+    here, there = (bytes.fromhex(mac(key).replace(":", "")) for key in (A, C))
+    arp = bytes.fromhex("0001080006040002") + here + ip(A, 4).packed + there + ip(C, 4).packed
+    sent = there + here + ethertype.to_bytes(2) + (arp if ethertype == 0x0806 else bytes(range(20)))
+    with lab.machines[C].entered():
+        hearer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+    with lab.machines[A].entered():
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with hearer, sender:
+        hearer.settimeout(10)
+        hearer.bind(("eth0", ethertype))
+        sender.bind(("eth0", 0))
+        sender.send(sent)
+        assert hearer.recv(100) == sent

@@ -486,5 +486,12 @@ def scenarios(draw: st.DrawFn) -> Raw:
         steps.append(draw(changes(there, count, row, hosts)))
         there = [m for m in there if not _deletes(steps[-1], m)]
         steps += burst
-    return {"about": "Found by chance.", "families": ["v4"], "places": ["apart"], "hosts": where,
-            "topology": topology, "steps": steps}  # fmt: skip
+    return {
+        "about": "Found by chance.",
+        "families": ["v4"],
+        "places": ["apart"],
+        "underlay": draw(st.sampled_from(["v4", "v6"])),
+        "hosts": where,
+        "topology": topology,
+        "steps": steps,
+    }

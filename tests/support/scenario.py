@@ -192,6 +192,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     places: tuple[Place, ...] = ("together", "apart")
     topology: dict[str, Any] = {}
     hosts: dict[str, list[str]] | None = None
+    underlay: Family | None = None  # which addresses the hosts have; those of the family
     repeat: list[_Repeat] = []
 
 
@@ -251,7 +252,7 @@ def _case(name: str, file: _File, topology: dict[str, Any], family: Family, plac
     for port, host in where.items():
         bind(document, port, host)
     hosts = sorted({*where.values(), *(file.hosts or {} if place == "apart" else {})})
-    add_hosts(document, hosts)
+    add_hosts(document, hosts, file.underlay or family)
     steps = tuple(step(in_family(raw, family)) for raw in file.steps)
     return Case(name, file.about.strip(), family, place, document, tuple(hosts), steps, outside)
 
@@ -350,9 +351,10 @@ def _places(
     return {port: f"host-{port.replace('/', '-')}" for port in ports}
 
 
-def add_hosts(document: dict[str, Any], hosts: list[str]) -> None:
+def add_hosts(document: dict[str, Any], hosts: list[str], underlay: Family = "v4") -> None:
+    address = {"v4": "192.0.2.{}", "v6": "2001:db8::{:x}"}[underlay]
     document["underlays"] = {"floor": {}}
     document["hosts"] = {
-        host: {"addresses": [{"underlay": "floor", "ip": f"192.0.2.{number}"}]}
+        host: {"addresses": [{"underlay": "floor", "ip": address.format(number)}]}
         for number, host in enumerate(hosts, 1)
     }

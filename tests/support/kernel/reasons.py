@@ -36,7 +36,8 @@ def decided(host: str, said: Said, port: str | None, numbers: Numbers) -> Decide
     kind = "routes" if drop in ROUTES else "rules" if said.stage == Stage.ACLS else ""
     names = {number: name for name, number in numbers.get(kind, {}).items()}
     rule = names.get(said.rule, "").rpartition("/")[2] or None
-    return Decided(host, drop, port, stage=said.stage, rule=rule)
+    refused = Drop(said.refused) if said.refused else None
+    return Decided(host, drop, port, refused, stage=said.stage, rule=rule)
 
 
 def differences(spec: Iterable[Event], real: Iterable[Event], words: Callable[[Reason], str]) -> list[str]:

@@ -259,6 +259,14 @@ stage_ int translate(struct __sk_buff *skb, struct walk *w)
 
 /* --- out ---------------------------------------------------------------------------------------------- */
 
+/* Whether skb->protocol is what the frame says: adjust_room cannot see to that where the frame is not IP. */
+inline_ bool is_named_right(struct __sk_buff *skb)
+{
+	struct ethhdr *eth = data_of(skb);
+
+	return (void *)(eth + 1) <= end_of(skb) && eth->h_proto == skb->protocol;
+}
+
 inline_ int deliver_to(struct __sk_buff *skb, const struct flow *f, bool at_ingress)
 {
 	if (f->flags & FLOW_FLAG_REWRITE) {
@@ -276,8 +284,8 @@ inline_ int deliver_to(struct __sk_buff *skb, const struct flow *f, bool at_ingr
 	}
 	if (f->vlan && bpf_skb_vlan_push(skb, bpf_htons(P_VLAN), f->vlan))
 		return TC_ACT_SHOT;
-	/* redirect_peer keeps skb->protocol, which is right only if nothing was wrapped around the frame. */
-	if (at_ingress && f->flags & FLOW_FLAG_REDIRECT_PEER && !f->vlan)
+	/* redirect_peer keeps skb->protocol; a way through the interface finds it out anew. */
+	if (at_ingress && f->flags & FLOW_FLAG_REDIRECT_PEER && !f->vlan && is_named_right(skb))
 		return bpf_redirect_peer(f->ifindex, 0);
 	return bpf_redirect(f->ifindex, 0);
 }

@@ -220,10 +220,9 @@ inline_ int decap(struct __sk_buff *skb, const struct arrival *a)
 		return -1;
 	__builtin_memcpy(inner, data + room, ETH);
 	__builtin_memcpy(&type, inner + 12, 2);
-	if (decap_l3 && type == bpf_htons(P_IP))
-		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
-	if (decap_l3 && type == bpf_htons(P_IPV6))
-		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	/* What is not IP passes for IPv4, of which it may be as short as 20 bytes. */
+	if (decap_l3)
+		flags |= type == bpf_htons(P_IPV6) ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
 	if (bpf_skb_adjust_room(skb, -(__s32)room, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	data = data_of(skb);
