@@ -6,14 +6,27 @@ that go and come. Steps that send single packets are the simulation's and the ke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import singledispatchmethod
 from typing import Any
 
 from onehop.lab.lab import Lab
 from onehop.linux.links import Links
+from onehop.linux.namespaces import Namespace
 from tests.support import scenario
 from tests.support.lab_cloud import Tenant, table, until
-from tests.support.real_traffic import SILENCE, Pair, connect, hops, ping, tcp, udp, unanswered
+from tests.support.lab_outside import World
+from tests.support.real_traffic import (
+    PATIENCE,
+    SILENCE,
+    Pair,
+    Server,
+    connect_to,
+    hops,
+    ping,
+    udp_to,
+    unanswered,
+)
 from tests.support.scenario import (
     Case,
     Change,
@@ -38,7 +51,8 @@ TAKEN = (*TALKING, Change, Move, Interface, Forget, Send)
 def suits(case: Case) -> bool:
     """Whether machines talk in it, and nothing needs single packets to be understood."""
     return any(isinstance(step, TALKING) for step in case.steps) and all(
-        isinstance(step, TAKEN) for step in case.steps
+        isinstance(step, TAKEN) and "hosts" not in (step.change if isinstance(step, Change) else {})
+        for step in case.steps
     )
 
 
@@ -56,7 +70,8 @@ class LabRunner:
         self.tenant = Tenant(lab, _for_lab(self.document), places)
 
     def run(self) -> None:
-        with self.tenant:
+        uplinks = {path: self._host_of(path) for path in self.case.outside.neighbours}
+        with self.tenant, World(self.tenant, self.case.outside, uplinks, self.version) as self.world:
             try:
                 for number, step in enumerate(self.case.steps, 1):
                     try:
@@ -76,42 +91,50 @@ class LabRunner:
     @step.register
     def _(self, step: Exchange) -> None:
         src, dst, port = self._ends(step.text)
-        source, target = self.tenant.machine(src), self.tenant.machine(dst)
-        address = self.tenant.address(dst, self.version)
-        if step.fails is None:
-            talk = {"ping": ping, "tcp": tcp, "udp": udp}[step.protocol]
-            arguments = (source, address) if step.protocol == "ping" else (source, target, address, port)
-            assert talk(*arguments), f"does not get through; dropped: {self.tenant.all_drops()}"  # type: ignore[operator]
-            return
-        before = self._drops((step.fails,), src, dst)
-        if step.protocol == "ping":
-            assert unanswered(source, address), "gets through"
-        elif step.protocol == "tcp":
-            assert not tcp(source, target, address, port, seconds=SILENCE), "gets through"
-        else:
-            assert not udp(source, target, address, port, seconds=SILENCE), "gets through"
-        self._wait_for_drops((step.fails,), src, dst, before)
+        with self.world.via(step.via):
+            if step.fails is None:
+                assert self._talks(step.protocol, src, dst, port, PATIENCE), self._lost()
+                return
+            before = self._drops((step.fails,), src, dst)
+            assert not self._talks(step.protocol, src, dst, port, SILENCE), "gets through"
+            self._wait_for_drops((step.fails,), src, dst, before)
+
+    def _talks(self, protocol: str, src: str, dst: str, port: int, seconds: float) -> bool:
+        source, address = self._machine(src), self._address(dst)
+        if protocol == "ping":
+            return ping(source, address) if seconds > SILENCE else not unanswered(source, address)
+        if protocol == "udp":
+            return udp_to(source, (address, port), self._servers(dst, port), seconds)
+        pair = connect_to(source, (address, port), self._servers(dst, port), seconds=seconds)
+        if pair is None:
+            return False
+        with pair:
+            return pair.talk()
 
     @step.register
     def _(self, step: Open) -> None:
         client, _, server = step.open.removeprefix("tcp ").partition(" > ")
         (src, sport), (dst, dport) = (end.rsplit(":", 1) for end in (client, server))
-        src, dst = self._path(src), self._path(dst)
-        pair = connect(
-            self.tenant.machine(src),
-            self.tenant.machine(dst),
-            self.tenant.address(dst, self.version),
-            int(dport),
-            int(sport),
-        )
-        assert pair is not None, f"does not open; dropped: {self.tenant.all_drops()}"
+        dst = dst.strip("[]")
+        with self.world.via(step.via):
+            pair = connect_to(
+                self._machine(src),
+                (self._address(dst), int(dport)),
+                self._servers(dst, int(dport)),
+                int(sport),
+            )
+        assert pair is not None, self._lost()
         self.open[step.as_] = (src, dst, pair)
 
     @step.register
     def _(self, step: scenario.Talk) -> None:
         src, dst, pair = self.open[step.talk]
+        with self.world.via(step.via):
+            self._goes_on(step, src, dst, pair)
+
+    def _goes_on(self, step: scenario.Talk, src: str, dst: str, pair: Pair) -> None:
         if step.fails is None:
-            assert pair.talk(), f"says nothing; dropped: {self.tenant.all_drops()}"
+            assert pair.talk(), self._lost()
             return
         for one, other, data in ((pair.client, pair.server, b"?"), (pair.server, pair.client, b"!")):
             # What may be a reply is sent on to ask for its record, and dropped where there is none.
@@ -123,9 +146,9 @@ class LabRunner:
     @step.register
     def _(self, step: Traceroute) -> None:
         src, dst, _ = self._ends(step.traceroute)
-        target = self.tenant.address(dst, self.version)
-        wanted = [target if hop == dst.partition("/")[2] else hop for hop in step.hops]
-        assert hops(self.tenant.machine(src), target) == wanted
+        target = self._address(dst)
+        wanted = [target if hop == dst.rpartition("/")[2] else hop for hop in step.hops]
+        assert hops(self._machine(src), target) == wanted
 
     # --- changes ------------------------------------------------------------------------------------
 
@@ -155,15 +178,25 @@ class LabRunner:
 
     @step.register
     def _(self, step: Move) -> None:
-        for port, host in step.move.items():
-            self.tenant.move(self._path(port), self.hosts[host])
+        for name, host in step.move.items():
+            path = self._path(name)
+            if path in self.case.outside.neighbours:
+                self.world.unplug(path)
+                self.world.plug(path, self.hosts[host])
+                self.world.settle()
+            else:
+                self.tenant.move(path, self.hosts[host])
 
     @step.register
     def _(self, step: Interface) -> None:
         for name, state in step.interface.items():
             path = self._path(name)
-            with Links(self.lab.fabric.node(self.tenant.places[path])) as links:
-                getattr(links, state)(self.tenant.interface(path))
+            if path in self.case.outside.neighbours:
+                place, interface = self.world.wire(path)
+            else:
+                place, interface = self.lab.fabric.node(self.tenant.places[path]), self.tenant.interface(path)
+            with Links(place) as links:
+                getattr(links, state)(interface)
             wanted = {"up": "active", "down": "down"}[state]
             until(f"{path} is {wanted}", lambda path=path, wanted=wanted: self._state(path) == wanted)  # type: ignore[misc]
 
@@ -180,38 +213,90 @@ class LabRunner:
     def _state(self, path: str) -> str:
         return str((self.tenant.api.get("ports", path)["status"] or {}).get("state"))
 
-    def _drops(self, reasons: tuple[str, ...], *paths: str) -> int:
-        return sum(self.tenant.drops(path, reason) for path in paths for reason in reasons)
+    def _lost(self) -> str:
+        return f"does not get through; dropped: {self.tenant.all_drops()}"
+
+    def _drops(self, reasons: tuple[str, ...], *names: str) -> int:
+        """Of these machines' ports. Where one is not a machine of the tenant's, of all its ports."""
+        if all(name in self.own for name in names):
+            paths = [self._path(name) for name in names]
+            return sum(self.tenant.drops(path, reason) for path in paths for reason in reasons)
+        keys = {port["key"] for port in self.tenant.api.list("ports")}
+        found = self.tenant.all_drops().items()
+        return sum(count for (key, name), count in found if key in keys and name in reasons)
 
     def _wait_for_drops(self, reasons: tuple[str, ...], src: str, dst: str, before: int) -> None:
         what = f"a drop for {' or '.join(reasons)}; there were {self.tenant.all_drops()}"
         until(what, lambda: self._drops(reasons, src, dst) > before, seconds=5)
 
     def _ends(self, text: str) -> tuple[str, str, int]:
+        """`a > c:80`: who begins, the name or address that it speaks to, and the port."""
         src, _, dst = text.partition(" > ")
-        name, _, port = dst.partition(":")
-        return self._path(src), self._path(name), int(port or 0)
+        if dst.startswith("["):
+            name, _, port = dst[1:].partition("]:")
+        else:
+            name, _, port = dst.partition(":") if dst.count(":") <= 1 else (dst, "", "")
+        return src, name, int(port or 0)
+
+    @property
+    def own(self) -> set[str]:
+        """The names of the tenant's machines."""
+        paths = machines(self.document)
+        return {*paths, *(path.partition("/")[2] for path in paths)}
+
+    def _machine(self, name: str) -> Namespace:
+        outside = self.world.machines.get(name)
+        return outside if outside is not None else self.tenant.machine(self._path(name))
+
+    def _address(self, name: str) -> str:
+        """Of a machine, or the address that is written."""
+        if name in self.case.outside.machines:
+            return self.case.outside.machines[name]
+        return self.tenant.address(self._path(name), self.version) if name in self.own else name
+
+    def _servers(self, name: str, port: int) -> list[Server]:
+        """Whoever may be meant, at whichever port: who is reached by an address is seen where it arrives."""
+        if name in self.own or name in self.case.outside.machines:
+            return [(self._machine(name), (self._address(name), port))]
+        everybody = [*self.world.machines, *machines(self.document)]
+        wildcard = "0.0.0.0" if self.version == 4 else "::"
+        return [
+            (self._machine(one), (wildcard, at))
+            for one in everybody
+            for at in sorted({port, *self._forwards(port)})
+        ]
+
+    def _forwards(self, port: int) -> Iterator[int]:
+        """The ports inside that a port outside may stand for."""
+        for router in self.document.get("routers", {}).values():
+            for end in router.get("ports", {}).values():
+                for rule in end.get("nat_rules", {}).values():
+                    if rule is not None and rule.get("to_port") is not None:
+                        yield rule["to_port"] + port - int(str(rule["ports"]).partition("-")[0])
 
     def _path(self, name: str) -> str:
         return path_of(self.document, name)
 
     def _host_of(self, path: str) -> str:
-        network, _, name = path.partition("/")
-        (binding,) = self.document["networks"][network]["ports"][name]["bindings"].values()
+        device, _, name = path.partition("/")
+        section = "networks" if device in self.document.get("networks", {}) else "routers"
+        (binding,) = self.document[section][device]["ports"][name]["bindings"].values()
         return self.hosts[binding["host"]]
 
 
 def _for_lab(document: Json) -> Json:
     """The document without hosts and bindings: those are the lab's."""
     document = {key: value for key, value in document.items() if key not in ("hosts", "underlays")}
-    networks = {
-        name: {
-            **network,
-            "ports": {
-                port: {key: value for key, value in body.items() if key != "bindings"}
-                for port, body in network.get("ports", {}).items()
-            },
-        }
-        for name, network in document.get("networks", {}).items()
+    for section in ("networks", "routers"):
+        devices = document.get(section, {})
+        document[section] = {name: _unbound(device) for name, device in devices.items() if device is not None}
+    return document
+
+
+def _unbound(device: Json) -> Json:
+    ports = {
+        name: {key: value for key, value in body.items() if key != "bindings"}
+        for name, body in (device.get("ports") or {}).items()
+        if body is not None
     }
-    return {**document, "networks": networks}
+    return {**device, "ports": ports}

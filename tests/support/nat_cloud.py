@@ -42,8 +42,8 @@ def document(number: int, **more: Json) -> Json:
             }
         },
         "routers": {"edge": _router(addresses)},
-        "ports": {"outside": {"network": "provider:internet", "kind": "router"}},
-        "links": {"outside": {"a": "edge/outside", "b": "outside"}},
+        "ports": {f"edge-{number}": {"network": "provider:internet", "kind": "router"}},
+        "links": {"outside": {"a": "edge/outside", "b": f"edge-{number}"}},
         "floating_ips": {
             f"{name}-v{version}": {
                 "subnet": f"provider:internet/v{version}",

@@ -12,7 +12,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Self
 
@@ -21,6 +21,7 @@ from onehop.linux.namespaces import Namespace
 PATIENCE = 10.0  # seconds for what is expected to happen
 SILENCE = 0.7  # seconds for what is not
 Listening = tuple[str, int]  # address and port that a server is bound to
+Server = tuple[Namespace, Listening]
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _HOPS = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
@@ -61,18 +62,25 @@ def udp(
     at: Listening | None = None,
 ) -> bool:
     """Whether a question arrives and its answer comes back. It is asked again now and then."""
-    with (
-        socket_in(target, address, socket.SOCK_DGRAM) as server,
-        socket_in(source, address, socket.SOCK_DGRAM) as client,
-    ):
-        server.bind(at or (address, port))
-        client.connect((address, port))
+    return udp_to(source, (address, port), [(target, at or (address, port))], seconds)
+
+
+def udp_to(
+    source: Namespace, target: Listening, servers: Sequence[Server], seconds: float = PATIENCE
+) -> bool:
+    """The same, whichever of the servers it is that hears the question."""
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(socket_in(source, target[0], socket.SOCK_DGRAM))
+        listening = []
+        for place, at in servers:
+            listening.append(stack.enter_context(socket_in(place, at[0], socket.SOCK_DGRAM)))
+            listening[-1].bind(at)
+        client.connect(target)
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(OSError):  # told of an error by ICMP
                 client.send(b"?")
-            ready, _, _ = select.select([server], [], [], min(left, 0.3))
-            if ready:
+            for server in select.select(listening, [], [], min(left, 0.3))[0]:
                 _, sender = server.recvfrom(16)
                 server.sendto(b"!", sender)
                 if select.select([client], [], [], 1.0)[0]:
@@ -133,21 +141,36 @@ def connect(
 
     `at` tells where the server listens, if it knows itself by another address or port.
     """
-    with socket_in(target, address, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(at or (address, port))
-        listener.listen()
-        client = socket_in(source, address, socket.SOCK_STREAM)
+    return connect_to(source, (address, port), [(target, at or (address, port))], source_port, seconds)
+
+
+def connect_to(
+    source: Namespace,
+    target: Listening,
+    servers: Sequence[Server],
+    source_port: int = 0,
+    seconds: float = PATIENCE,
+) -> Pair | None:
+    """The same, whichever of the servers it is that is reached."""
+    with contextlib.ExitStack() as stack:
+        listeners = []
+        for place, at in servers:
+            listener = stack.enter_context(socket_in(place, at[0], socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(at)
+            listener.listen()
+            listeners.append(listener)
+        client = socket_in(source, target[0], socket.SOCK_STREAM)
         if source_port:
             client.bind(("", source_port))
-        client.connect_ex((address, port))
+        client.connect_ex(target)
         # Ready to write: open, or refused.
         _, writable, _ = select.select([], [client], [], seconds)
-        if not writable or client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        reached = select.select(listeners, [], [], seconds)[0] if writable else []
+        if not reached or client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             client.close()
             return None
-        select.select([listener], [], [], seconds)
-        server, _ = listener.accept()
+        server, _ = reached[0].accept()
         server.setblocking(False)
         return Pair(client, server)
 
