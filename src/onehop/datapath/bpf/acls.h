@@ -142,17 +142,17 @@ stage_ int judge_reply_at(struct __sk_buff *skb, struct walk *w, __u32 index)
 		return GO;
 	came = v->out_port;
 	went = v->in_port;
-	if (v->changed & CHANGED_SRC)
-		turn_to(&w->judged, &v->before_src);
 	end = back_at(skb, w, v->out_acls, came, 0, v->macs_out);
 	if (!end)
 		end = back_at(skb, w, v->device_in, came, 0, v->macs_out);
+	if (v->changed & CHANGED_SRC)
+		turn_to(&w->judged, &v->before_src);
 	if (!end && v->is_router)
 		end = back_at(skb, w, v->device_forward, came, went, v->macs_out);
-	if (v->changed & CHANGED_DST)
-		turn_to(&w->judged, &v->before_dst);
 	if (!end)
 		end = back_at(skb, w, v->device_out, came, went, v->macs_in);
+	if (v->changed & CHANGED_DST)
+		turn_to(&w->judged, &v->before_dst);
 	if (!end)
 		end = back_at(skb, w, v->in_acls, came, went, v->macs_in);
 	return end;

@@ -90,14 +90,6 @@ inline_ void touch(struct walk *w)
 	w->translated = 1;
 }
 
-/* As it came. */
-inline_ void restore(struct walk *w)
-{
-	if (w->translated)
-		set_ends(&w->packet, &w->original);
-	w->translated = 0;
-}
-
 inline_ void key_of(struct tuple_key *key, __u32 port, const struct ends *ends, __u8 protocol)
 {
 	key->port = port;
@@ -107,6 +99,70 @@ inline_ void key_of(struct tuple_key *key, __u32 port, const struct ends *ends, 
 	key->dst_port = ends->dst_port;
 	key->protocol = protocol;
 	key->_1[0] = key->_1[1] = key->_1[2] = 0;
+}
+
+inline_ void turn(struct ends *ends)
+{
+	struct in6_addr src = ends->src;
+	__be16 port = ends->src_port;
+
+	ends->src = ends->dst;
+	ends->dst = src;
+	ends->src_port = ends->dst_port;
+	ends->dst_port = port;
+}
+
+inline_ bool is_about(const struct walk *w)
+{
+	return w->quoted.port && is_icmp_error(&w->packet);
+}
+
+/* Of the connection's packets, as they are here; of an error, those are what it is about, turned round. */
+inline_ void here(struct ends *ends, const struct walk *w)
+{
+	if (!is_about(w)) {
+		ends_of(ends, &w->packet);
+		return;
+	}
+	ends->src = w->quoted.dst;
+	ends->dst = w->quoted.src;
+	ends->src_port = w->quoted.dst_port;
+	ends->dst_port = w->quoted.src_port;
+}
+
+/* Turn the packet into one of other ends. An error is translated with what it quotes; it comes from another address if
+ * its source is the one that is translated. */
+stage_ int become(struct walk *w, const struct ends *after)
+{
+	struct ends before;
+	struct packet *p;
+
+	if (!w || !after)
+		return 0;
+	here(&before, w);
+	p = &w->packet;
+	touch(w);
+	if (!is_about(w)) {
+		set_ends(p, after);
+		return 0;
+	}
+	if (same_address(&p->src, &before.src))
+		p->src = after->src;
+	p->dst = after->dst;
+	if (w->related)
+		set_ends(&w->judged, after);
+	before = *after;
+	turn(&before);
+	key_of(&w->quoted, 1, &before, w->quoted.protocol);
+	return 0;
+}
+
+/* As it came. */
+inline_ void restore(struct walk *w)
+{
+	if (w->translated)
+		set_ends(&w->packet, &w->original);
+	w->translated = 0;
 }
 
 inline_ bool same_ports(__be16 src, __be16 dst, const struct ends *other)
@@ -143,14 +199,21 @@ inline_ bool has_special(void)
 	return used && *used;
 }
 
+/* Whether an owner can send such a packet: as the opener no reply, else nothing but replies. All goes if w is 0. */
+inline_ bool suits(const struct walk *w, const struct record *record)
+{
+	return !w || (record->flags & RECORD_FLAG_INBOUND ? can_answer(w) : !is_echo_reply(&w->packet));
+}
+
 /* The live record of what an owner sends; its key then stands in *key. */
-inline_ struct record *find_home(struct tuple_key *key)
+inline_ struct record *find_home(const struct walk *w, struct tuple_key *key)
 {
 	struct record *record = bpf_map_lookup_elem(&records, key);
 	struct tuple_key *away;
 	__u64 time = now();
 
-	if (record && !(record->flags & RECORD_FLAG_TRANSLATED) && is_live(record, key->protocol, time))
+	if (record && !(record->flags & RECORD_FLAG_TRANSLATED) && is_live(record, key->protocol, time) &&
+	    suits(w, record))
 		return record;
 	if (!has_special())
 		return 0;
@@ -159,7 +222,9 @@ inline_ struct record *find_home(struct tuple_key *key)
 		return 0;
 	*key = *away;
 	record = bpf_map_lookup_elem(&records, key);
-	return record && record->flags & RECORD_FLAG_TRANSLATED && is_live(record, key->protocol, time) ? record : 0;
+	if (!record || !(record->flags & RECORD_FLAG_TRANSLATED) || !is_live(record, key->protocol, time))
+		return 0;
+	return suits(w, record) ? record : 0;
 }
 
 /* Whether a key is that of another live record than the one of this home. */
@@ -218,13 +283,9 @@ stage_ int own_record(struct walk *w)
 {
 	struct tuple_key key = {};
 	struct record *record;
-	bool answers;
 
-	if (!w)
-		return 0;
-	answers = is_echo_reply(&w->packet);
-	if (answers && !has_special())
-		return 0; /* it is never an opener's, but may answer what came from an uplink */
+	if (!w || (is_echo_reply(&w->packet) && !has_special()))
+		return 0; /* an echo reply is never an opener's, but may answer what came from an uplink */
 	tuple_of(&key, w->origin, &w->packet);
 	if (is_icmp_error(&w->packet)) {
 		if (!w->quoted.port)
@@ -235,8 +296,8 @@ stage_ int own_record(struct walk *w)
 	} else if (!w->has_tuple) {
 		return 0;
 	}
-	record = find_home(&key);
-	if (!record || ((record->flags & RECORD_FLAG_INBOUND) ? !can_answer(w) : answers))
+	record = find_home(w, &key);
+	if (!record)
 		return 0;
 	w->record = *record;
 	w->key = key;
@@ -303,17 +364,6 @@ inline_ void first_ends(struct ends *to, const struct walk *w)
 		*to = w->original;
 	else
 		ends_of(to, &w->packet);
-}
-
-inline_ void turn(struct ends *ends)
-{
-	struct in6_addr src = ends->src;
-	__be16 port = ends->src_port;
-
-	ends->src = ends->dst;
-	ends->dst = src;
-	ends->src_port = ends->dst_port;
-	ends->dst_port = port;
 }
 
 /* The key of the record that the packet would have. */
@@ -437,20 +487,20 @@ inline_ int no_room(struct __sk_buff *skb, struct walk *w)
 }
 
 /* Lead from home to the record. */
-stage_ int index_record(struct walk *w)
+stage_ int index_record(const struct tuple_key *given, const struct record *record)
 {
 	struct tuple_key home, key;
 	__u32 *used;
 
-	if (!w)
+	if (!given || !record)
 		return 0;
 	used = special();
 	if (used)
 		*used = 1;
-	if (!(w->record.flags & RECORD_FLAG_TRANSLATED))
+	if (!(record->flags & RECORD_FLAG_TRANSLATED))
 		return 0;
-	key = w->key;
-	key_of(&home, key.port, &w->record.home, key.protocol);
+	key = *given;
+	key_of(&home, key.port, &record->home, key.protocol);
 	return bpf_map_update_elem(&translated, &home, &key, BPF_ANY);
 }
 
@@ -478,10 +528,15 @@ stage_ int add_record(struct __sk_buff *skb, struct walk *w, __u32 most)
 			remove_index(&key, known);
 		*known = w->record; /* another CPU was first, or it has expired */
 	}
-	if (!(w->record.flags & (RECORD_FLAG_TRANSLATED | RECORD_FLAG_INBOUND)) || !index_record(w))
+	if (!(w->record.flags & (RECORD_FLAG_TRANSLATED | RECORD_FLAG_INBOUND)) || !index_record(&key, &w->record))
 		return GO;
 	remove_record(&key);
 	return no_room(skb, w);
+}
+
+inline_ bool has_source_port(__u8 protocol, __u8 version)
+{
+	return protocol == TCP || protocol == UDP || protocol == (version == 4 ? ICMP : ICMP6);
 }
 
 /* Looking for another source port that makes a tuple its own. */
@@ -495,7 +550,7 @@ inline_ bool home_taken(const struct tuple_key *home)
 {
 	struct tuple_key key = *home;
 
-	return find_home(&key);
+	return find_home(0, &key);
 }
 
 inline_ bool away_taken(const struct tuple_key *key)
@@ -532,7 +587,7 @@ stage_ int avoid_clash(struct walk *w)
 	tuple_of(&o.key, w->owner, p);
 	if (o.inbound)
 		reverse(&o.key);
-	if (!w->dynamic && (p->protocol == TCP || p->protocol == UDP || o.echo))
+	if (!w->dynamic && has_source_port(p->protocol, p->version))
 		bpf_loop(16, try_other, &o, 0);
 	if (!o.found)
 		return drop(w, STAGE_CONNECTIONS, DROP_TUPLE_CLASH);
@@ -553,7 +608,7 @@ stage_ int avoid_clashes_inbound(struct walk *w)
 		return DROPPED;
 	away_of(&key, w);
 	home_of(&home, w);
-	if (is_taken(&key, &home) || away_taken(&key))
+	if (away_taken(&key))
 		return drop(w, STAGE_CONNECTIONS, DROP_TUPLE_CLASH);
 	key_of(&key, w->owner, &home, w->packet.protocol);
 	return home_taken(&key) ? avoid_clash(w) : GO;
@@ -578,24 +633,24 @@ inline_ void far_of(struct ends *far, const struct walk *w)
 /* With a record: the far tuple has to be what it was. Its source port is made so. */
 stage_ int hold(struct walk *w)
 {
-	struct packet *p;
-	struct ends far;
+	struct ends far, now_far;
+	__u8 version;
 	bool same;
 
 	if (!w)
 		return DROPPED;
-	p = &w->packet;
+	version = w->packet.version;
 	far_of(&far, w);
-	same = same_address(&p->src, &far.src) && same_address(&p->dst, &far.dst);
-	if (same && same_ports(p->src_port, p->dst_port, &far))
+	here(&now_far, w);
+	same = same_address(&now_far.src, &far.src) && same_address(&now_far.dst, &far.dst);
+	if (same && same_ports(now_far.src_port, now_far.dst_port, &far))
 		return GO;
-	if (same && !w->dynamic && (p->dst_port == far.dst_port || is_icmp(p))) {
-		touch(w);
-		p->src_port = far.src_port;
-		p->dst_port = far.dst_port;
-		return GO;
-	}
-	return w->record.flags & RECORD_FLAG_TRANSLATED ? end_connection(w, STAGE_CONNECTIONS) : GO;
+	if (!same || w->dynamic || !has_source_port(w->key.protocol, version) ||
+	    (now_far.dst_port != far.dst_port && w->key.protocol != ICMP && w->key.protocol != ICMP6))
+		return end_connection(w, STAGE_CONNECTIONS);
+	if (!w->probe) /* rules see it as it is before */
+		become(w, &far);
+	return GO;
 }
 
 /* Write down the connection of a packet that has passed, on its way to w->target. */
@@ -606,7 +661,11 @@ stage_ int keep(struct __sk_buff *skb, struct walk *w, __u32 most)
 	struct packet *p;
 	int end = GO;
 
-	if (!w || !w->stateful || w->related || !w->has_tuple)
+	if (!w)
+		return DROPPED;
+	if (w->related)
+		return w->translated || w->record.flags & RECORD_FLAG_TRANSLATED ? hold(w) : GO;
+	if (!w->stateful || !w->has_tuple)
 		return GO;
 	p = &w->packet;
 	if (p->knows & KNOWS_TCP && is_nonsense(p->tcp_flags))
@@ -736,49 +795,30 @@ inline_ struct record *claimed(struct walk *w, struct tuple_key *key)
 	return record;
 }
 
-/* What comes to the owner as the other side sends it, as the owner expects it. An error may come from anybody on the
- * way: only whom it goes to is translated, and what it is about. */
+/* What comes to the owner as the other side sends it, as the owner expects it. */
 stage_ int to_home(struct walk *w)
 {
-	struct packet *p;
+	struct ends home;
 
 	if (!w || !(w->record.flags & RECORD_FLAG_TRANSLATED))
 		return 0;
-	p = &w->packet;
-	touch(w);
-	if (is_icmp_error(p)) {
-		p->dst = w->record.home.src;
-		key_of(&w->quoted, 1, &w->record.home, w->key.protocol);
-		return 0;
-	}
-	p->src = w->record.home.dst;
-	p->dst = w->record.home.src;
-	p->src_port = w->record.home.dst_port;
-	p->dst_port = w->record.home.src_port;
-	return 0;
+	home = w->record.home;
+	turn(&home);
+	return become(w, &home);
 }
 
 /* What the owner sends, as the other side is to see it. */
 stage_ int to_away(struct walk *w)
 {
-	struct packet *p;
+	struct ends away;
 
 	if (!w || !(w->record.flags & RECORD_FLAG_TRANSLATED))
 		return 0;
-	p = &w->packet;
-	touch(w);
-	p->dst = w->key.dst;
-	if (!is_icmp_error(p) || same_address(&w->original.src, &w->record.home.src))
-		p->src = w->key.src;
-	if (!is_icmp_error(p)) {
-		p->src_port = w->key.src_port;
-		p->dst_port = w->key.dst_port;
-		return 0;
-	}
-	w->quoted = w->key;
-	reverse(&w->quoted);
-	w->quoted.port = 1;
-	return 0;
+	away.src = w->key.src;
+	away.dst = w->key.dst;
+	away.src_port = w->key.src_port;
+	away.dst_port = w->key.dst_port;
+	return become(w, &away);
 }
 
 /* Note on a record that a reply has come. */

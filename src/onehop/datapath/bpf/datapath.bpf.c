@@ -220,6 +220,19 @@ inline_ int ask(struct walk *w)
 	return OUTPUT;
 }
 
+/* What has a record of its own is refused: so it is a reply after all. */
+stage_ int fall_back(struct walk *w, __u32 hint)
+{
+	if (!w)
+		return DROPPED;
+	w->hops = 0;
+	w->refused = w->drop = 0;
+	copy_macs(w->packet.macs, w->near_macs);
+	restore(w);
+	use_hint(w, hint);
+	return send_back(w, hint);
+}
+
 /* Of a packet that a machine sends: the stages, in the order of the specification. */
 stage_ int send(struct __sk_buff *skb, struct walk *w)
 {
@@ -234,23 +247,19 @@ stage_ int send(struct __sk_buff *skb, struct walk *w)
 		return end;
 	classify(skb, w);
 	own_record(w);
-	if (w->has_record && w->record.flags & RECORD_FLAG_INBOUND)
-		return REPLY;
 	hint = hinted(w);
 	if (hint && !w->has_record)
 		return send_back(w, hint);
+	if (w->has_record && w->record.flags & RECORD_FLAG_INBOUND) {
+		w->hint = hint;
+		return REPLY;
+	}
 	end = admit(skb, w);
 	if (end == REACHED && !w->refused)
 		end = conclude_walk(skb, w);
 	if (end == DROPPED || (end == REACHED && w->refused)) {
-		if (hint) {
-			w->hops = 0;
-			w->refused = w->drop = 0;
-			copy_macs(w->packet.macs, w->near_macs);
-			restore(w);
-			use_hint(w, hint);
-			return send_back(w, hint);
-		}
+		if (hint)
+			return fall_back(w, hint);
 		return end == REACHED ? ask(w) : DROPPED;
 	}
 	return end;
@@ -317,16 +326,19 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	end = begin(skb, w);
 	if (!end)
 		end = enter(w, w->origin);
-	if (!end && w->in.flags & PORT_FLAG_UPLINK && !asker && !(skb->cb[CB_HOW] & IN_FULL)) {
+	if (!end && w->in.flags & PORT_FLAG_UPLINK && !(skb->cb[CB_HOW] & IN_FULL)) {
 		bpf_tail_call(skb, &steps, STEP_CHOOSE);
 		return TC_ACT_SHOT;
 	}
 	if (!end)
-		end = w->in.flags & PORT_FLAG_ON_ROUTER && (w->in.peer || asker) ? emit(skb, w) : send(skb, w);
+		end = w->in.flags & PORT_FLAG_ON_ROUTER && w->in.peer ? emit(skb, w) : send(skb, w);
 	if (asker)
 		w->origin = asker;
-	if (end == REPLY)
+	if (end == REPLY) {
 		end = answer_outside(skb, w);
+		if (end == DROPPED && w->hint)
+			end = fall_back(w, w->hint);
+	}
 	if (end == OUTPUT)
 		end = locate(w);
 	if (end == OUTPUT && w->host == THIS_HOST)
@@ -675,12 +687,34 @@ SEC("tc") int copies(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/* What the owner of a connection answers to an uplink of this host: it needs a next hop like all that leaves there. */
+stage_ int find_neighbour(struct __sk_buff *skb, struct walk *w, struct walk *q)
+{
+	struct port *port;
+	int end;
+
+	if (!w || !q)
+		return DROPPED;
+	reset(q);
+	q->origin = w->origin;
+	port = bpf_map_lookup_elem(&ports, &q->origin);
+	if (!port || begin(skb, q))
+		return DROPPED;
+	q->out = *port;
+	q->out_key = q->origin;
+	end = leave_outside(skb, q);
+	if (end == OUTPUT && bpf_skb_store_bytes(skb, 0, q->packet.macs, 12, 0))
+		return DROPPED;
+	return end;
+}
+
 /* Back to the port that sent the packet, wherever that is. */
 SEC("tc") int answers(struct __sk_buff *skb)
 {
 	struct walk *w = walk_at(0);
 	struct flow flow = {};
 	struct port *port;
+	int end;
 
 	if (!w)
 		return TC_ACT_SHOT;
@@ -692,9 +726,16 @@ SEC("tc") int answers(struct __sk_buff *skb)
 	flow.host = port->host;
 	flow.ifindex = port->ifindex;
 	flow.vlan = port->vlan;
-	if (port->host == THIS_HOST)
-		return flow.ifindex ? deliver_to(skb, &flow, false) : TC_ACT_SHOT;
-	return send_to(skb, &flow);
+	if (port->host != THIS_HOST)
+		return send_to(skb, &flow);
+	if (port->flags & PORT_FLAG_UPLINK && is_inbound(w)) {
+		end = find_neighbour(skb, w, walk_at(1));
+		if (end != OUTPUT) {
+			tell_verdict(w, ACTION_SLOW_PATH);
+			return TC_ACT_SHOT;
+		}
+	}
+	return flow.ifindex ? deliver_to(skb, &flow, false) : TC_ACT_SHOT;
 }
 
 /* Run by the agent: see hand_over.h. */

@@ -21,10 +21,10 @@ stage_ int deliver(struct walk *w)
 	if (w->out.kind == PORT_KIND_ROUTER && !w->out.host)
 		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	w->target = w->out_key;
+	if (is_inbound(w) && w->target != w->owner)
+		return drop(w, STAGE_EGRESS_PORT, DROP_CONNECTION_ENDED);
 	if (w->refused || w->chooses)
 		return REACHED;
-	if (is_inbound(w) && !w->probe && w->target != w->owner)
-		return drop(w, STAGE_CONNECTIONS, DROP_CONNECTION_ENDED);
 	return w->probe && (w->translated || w->record.flags & RECORD_FLAG_TRANSLATED) ? held(w) : REACHED;
 }
 
@@ -86,10 +86,6 @@ stage_ int conclude_walk(struct __sk_buff *skb, struct walk *w)
 
 	if (!w)
 		return DROPPED;
-	if (w->related && !is_inbound(w))
-		to_away(w);
-	else if (w->related)
-		to_home(w);
 	end = keep(skb, w, w->quota);
 	if (end == PROBE)
 		end = keep_apart(skb, w, w->quota);

@@ -38,6 +38,8 @@ inline_ int put_given(struct __sk_buff *skb)
 	known = bpf_map_lookup_elem(&records, &key);
 	if (known && known->used >= given.used)
 		return 0;
+	if (given.flags & (RECORD_FLAG_TRANSLATED | RECORD_FLAG_INBOUND) && index_record(&key, &given))
+		return -1;
 	if (known)
 		return bpf_map_update_elem(&records, &key, &given, BPF_EXIST) ? 0 : 1;
 	if (!may_open(key.port, quota_of(key.port)))

@@ -23,23 +23,7 @@ inline_ void merge(struct in6_addr *to, const struct in6_addr *from, __u32 bits)
 	}
 }
 
-inline_ bool is_echo(const struct packet *p)
-{
-	return is_echo_request(p) || is_echo_reply(p);
-}
-
 /* --- destinations ------------------------------------------------------------------------------------- */
-
-/* The port by which a forward or a block is found, and its protocol: an error's is that of what it is about. */
-inline_ __be16 port_wanted(const struct walk *w, __u8 *protocol)
-{
-	if (is_icmp_error(&w->packet)) {
-		*protocol = w->quoted.protocol;
-		return w->quoted.port ? w->quoted.src_port : 0;
-	}
-	*protocol = w->packet.protocol;
-	return w->packet.dst_port;
-}
 
 inline_ struct nat_forward *forward_at(__u32 router, const struct in6_addr *address, __be16 port, __u8 protocol)
 {
@@ -48,92 +32,62 @@ inline_ struct nat_forward *forward_at(__u32 router, const struct in6_addr *addr
 	return bpf_map_lookup_elem(&nat_forwards, &key);
 }
 
-/* An error that belongs to no record: the packet that it is about came from here, too. */
-inline_ void quote_source(struct walk *w, const struct in6_addr *before, const struct nat_forward *f)
-{
-	if (!w->quoted.port || w->related || !same_address(&w->quoted.src, before))
-		return;
-	w->quoted.src = w->packet.dst;
-	if (f)
-		w->quoted.src_port = f->port;
-}
-
-inline_ int to_static(struct walk *w, const struct nat_destination *found)
-{
-	struct in6_addr before = w->packet.dst;
-
-	touch(w);
-	merge(&w->packet.dst, &found->to, found->bits);
-	if (found->flags & NAT_DESTINATION_FLAG_ADDRESS)
-		w->stateful = 1;
-	quote_source(w, &before, 0);
-	return GO;
-}
-
-inline_ int to_forward(struct walk *w, const struct nat_forward *f)
-{
-	struct in6_addr before = w->packet.dst;
-
-	touch(w);
-	w->packet.dst = f->to;
-	if (!is_icmp(&w->packet))
-		w->packet.dst_port = f->port;
-	w->stateful = 1;
-	quote_source(w, &before, f);
-	return GO;
-}
-
 /* The port that has a block belongs to one machine's port, to which the packet goes as it came. */
 inline_ int hand_over(struct walk *w, __u32 port)
 {
-	int end = GO;
+	int end;
 
-	if (w->probe || w->owner != w->origin)
-		return drop(w, STAGE_NAT, DROP_UNSOLICITED);
-	if (!w->chooses)
+	if (!w->chooses) {
 		end = refuse(w, STAGE_NAT, DROP_UNSOLICITED);
-	if (end)
-		return end;
+		if (end)
+			return end;
+	}
 	w->target = port;
 	return REACHED;
+}
+
+inline_ int to_block(struct walk *w, __be16 port)
+{
+	struct nat_block_key at = { .router = w->in.device, .address = w->packet.dst };
+	__u32 *has;
+
+	at.block = bpf_ntohs(port) / BLOCK_PORTS;
+	has = bpf_map_lookup_elem(&nat_blocks, &at);
+	return has ? hand_over(w, *has) : GO;
 }
 
 stage_ int destination_nat(struct walk *w)
 {
 	struct prefix_key key = { .prefix = 32 + 128 };
 	struct nat_destination *found;
-	struct visit *v;
-	__be16 port;
-	__u8 protocol;
+	struct nat_forward *f = 0;
+	struct ends ends;
 
 	if (!w)
 		return DROPPED;
-	v = visit_of(w);
 	key.of = w->in.device | (w->packet.version == 6 ? OF_IPV6 : 0);
 	key.address = w->packet.dst;
 	found = bpf_map_lookup_elem(&nat_destinations, &key);
 	if (!found)
 		return GO;
-	port = port_wanted(w, &protocol);
-	ends_of(&v->before_dst, &w->packet);
-	v->changed |= CHANGED_DST;
-	if (found->flags & NAT_DESTINATION_FLAG_FORWARDS) {
-		struct nat_forward *f = forward_at(w->in.device, &w->packet.dst, port, protocol);
-
-		if (f)
-			return to_forward(w, f);
+	here(&ends, w);
+	if (found->flags & NAT_DESTINATION_FLAG_FORWARDS)
+		f = forward_at(w->in.device, &w->packet.dst, ends.dst_port,
+			       is_about(w) ? w->quoted.protocol : w->packet.protocol);
+	if (f) {
+		ends.dst = f->to;
+		ends.dst_port = f->port;
+		w->stateful = 1;
+	} else if (found->flags & NAT_DESTINATION_FLAG_STATIC) {
+		merge(&ends.dst, &found->to, found->bits);
+		if (found->flags & NAT_DESTINATION_FLAG_ADDRESS)
+			w->stateful = 1;
+	} else {
+		return found->flags & NAT_DESTINATION_FLAG_BLOCKS && can_answer(w) ? to_block(w, ends.dst_port) : GO;
 	}
-	if (found->flags & NAT_DESTINATION_FLAG_STATIC)
-		return to_static(w, found);
-	if (found->flags & NAT_DESTINATION_FLAG_BLOCKS && can_answer(w)) {
-		struct nat_block_key at = { .router = w->in.device, .address = w->packet.dst };
-		__u32 *has;
-
-		at.block = bpf_ntohs(port) / BLOCK_PORTS;
-		has = bpf_map_lookup_elem(&nat_blocks, &at);
-		if (has)
-			return hand_over(w, *has);
-	}
+	here(&visit_of(w)->before_dst, w);
+	visit_of(w)->changed |= CHANGED_DST;
+	become(w, &ends);
 	return GO;
 }
 
@@ -142,21 +96,42 @@ stage_ int destination_nat(struct walk *w)
 #define CANDIDATES 64
 #define ENOUGH 7 /* a later candidate than this: the agent is to ask for more blocks */
 
-inline_ void set_source(struct walk *w, const struct in6_addr *address, __be16 port)
+/* From another address and port: an echo has its id in both. */
+inline_ void become_from(struct walk *w, const struct in6_addr *address, __be16 port)
 {
-	touch(w);
-	w->packet.src = *address;
-	w->packet.src_port = port;
-	if (is_echo(&w->packet))
-		w->packet.dst_port = port;
+	struct ends ends;
+	__u8 protocol = is_about(w) ? w->quoted.protocol : w->packet.protocol;
+
+	here(&ends, w);
+	ends.src = *address;
+	ends.src_port = port;
+	if (protocol != TCP && protocol != UDP)
+		ends.dst_port = port;
+	become(w, &ends);
 }
 
+inline_ bool shares_prefix(const struct in6_addr *a, const struct in6_addr *b, __u32 bits)
+{
+	struct in6_addr merged = *a;
+
+	merge(&merged, b, bits);
+	return same_address(&merged, a);
+}
+
+/* An error that belongs to no record comes from its own address, whatever it is about. */
 inline_ int from_static(struct walk *w, const struct nat_source *found)
 {
-	touch(w);
-	if (w->quoted.port && !w->related && same_address(&w->quoted.dst, &w->packet.src))
-		merge(&w->quoted.dst, &found->to, found->bits);
-	merge(&w->packet.src, &found->to, found->bits);
+	struct in6_addr outer = w->packet.src;
+	struct ends ends;
+
+	here(&ends, w);
+	if (shares_prefix(&ends.src, &w->packet.src, found->bits) || w->related)
+		merge(&ends.src, &found->to, found->bits);
+	become(w, &ends);
+	if (w->related || !is_about(w))
+		return GO;
+	merge(&outer, &found->to, found->bits);
+	w->packet.src = outer;
 	return GO;
 }
 
@@ -185,14 +160,10 @@ stage_ int keep_binding(struct walk *w, __u32 base, __u32 count)
 		return DROPPED;
 	s.address = w->key.src;
 	s.first = bpf_ntohs(w->key.src_port) & ~(BLOCK_PORTS - 1);
-	if (w->record.flags & RECORD_FLAG_TRANSLATED)
-		bpf_loop(count, is_block, &s, 0);
+	bpf_loop(count, is_block, &s, 0);
 	if (!s.found)
 		return end_connection(w, STAGE_NAT);
-	if (!w->related)
-		set_source(w, &w->key.src, w->key.src_port);
-	else if (same_address(&w->packet.src, &w->record.home.src))
-		set_source(w, &w->key.src, 0);
+	become_from(w, &w->key.src, w->key.src_port);
 	return GO;
 }
 
@@ -250,7 +221,7 @@ stage_ int bind_port(struct walk *w, __u32 base, __u32 count, __u32 router)
 		return drop(w, STAGE_NAT, DROP_NAT_EXHAUSTED);
 	}
 	w->late = c.tried >= ENOUGH;
-	set_source(w, &c.key.src, c.key.src_port);
+	become_from(w, &c.key.src, c.key.src_port);
 	return GO;
 }
 
@@ -259,17 +230,11 @@ inline_ int can_share(struct walk *w)
 {
 	struct packet *p = &w->packet;
 
-	if (is_icmp_error(p))
-		return w->related ? GO : drop(w, STAGE_NAT, DROP_UNSOLICITED);
-	if (p->protocol != TCP && p->protocol != UDP && !is_echo(p))
-		return drop(w, STAGE_NAT, DROP_UNSUPPORTED);
-	return GO;
-}
-
-inline_ bool opens_nothing(const struct packet *p)
-{
-	return is_echo_reply(p) ||
-	       (p->knows & KNOWS_TCP && (!(p->tcp_flags & TCP_SYN) || p->tcp_flags & TCP_RST));
+	if (is_icmp_error(p) && !w->related)
+		return drop(w, STAGE_NAT, DROP_UNSOLICITED);
+	if (w->related ? has_source_port(w->key.protocol, p->version) : w->has_tuple && has_source_port(p->protocol, p->version))
+		return GO;
+	return drop(w, STAGE_NAT, DROP_UNSUPPORTED);
 }
 
 inline_ int from_shared(struct __sk_buff *skb, struct walk *w, __u32 rule, __u32 router)
@@ -294,7 +259,7 @@ inline_ int from_shared(struct __sk_buff *skb, struct walk *w, __u32 rule, __u32
 	}
 	if (w->has_record) {
 		end = keep_binding(w, base, count);
-	} else if (opens_nothing(&w->packet)) {
+	} else if (can_answer(w) && w->packet.protocol != UDP) {
 		return refuse(w, STAGE_NAT, DROP_UNSOLICITED);
 	} else {
 		end = bind_port(w, base, count, router);
@@ -314,12 +279,12 @@ stage_ int source_nat(struct __sk_buff *skb, struct walk *w)
 	if (!w || w->in_key == w->out_key || w->dynamic)
 		return GO;
 	key.of = w->out_key | (w->packet.version == 6 ? OF_IPV6 : 0);
-	key.address = w->packet.src;
+	key.address = w->related ? w->quoted.dst : w->packet.src;
 	found = bpf_map_lookup_elem(&nat_sources, &key);
 	if (!found)
 		return GO;
 	v = visit_of(w);
-	ends_of(&v->before_src, &w->packet);
+	here(&v->before_src, w);
 	v->changed |= CHANGED_SRC;
 	if (found->action == NAT_ACTION_STATIC)
 		return from_static(w, found);

@@ -12,9 +12,9 @@ inline_ struct neighbour *neighbour_at(__u32 segment, const struct in6_addr *add
 
 /* --- answering ---------------------------------------------------------------------------------------- */
 
-inline_ int answer_for(struct walk *w, const struct in6_addr *address, __u8 answer)
+inline_ int answer_for(struct walk *w, __u32 segment, const struct in6_addr *address, __u8 answer)
 {
-	struct neighbour *owner = neighbour_at(w->in.device, address);
+	struct neighbour *owner = neighbour_at(segment, address);
 
 	if (!owner || owner->flags & (NEIGHBOUR_FLAG_SUBNET | NEIGHBOUR_FLAG_DOWN) || owner->port == w->in_key)
 		return GO;
@@ -25,8 +25,8 @@ inline_ int answer_for(struct walk *w, const struct in6_addr *address, __u8 answ
 	return ANSWERED;
 }
 
-/* Answer a question for a known address; anything else goes on. */
-stage_ int answer_question(struct walk *w)
+/* Answer a question for an address that is known on a segment; anything else goes on. */
+stage_ int answer_on(struct walk *w, __u32 segment)
 {
 	struct in6_addr address;
 	struct packet *p;
@@ -38,7 +38,7 @@ stage_ int answer_question(struct walk *w)
 		if (w->arp.operation != bpf_htons(1) || w->arp.sender_ip == w->arp.target_ip)
 			return GO;
 		map_v4(&address, w->arp.target_ip);
-		return answer_for(w, &address, ANSWER_ARP);
+		return answer_for(w, segment, &address, ANSWER_ARP);
 	}
 	if (!is_discovery(p) || p->icmp_type != SOLICITATION || p->icmp_code)
 		return GO;
@@ -46,7 +46,7 @@ stage_ int answer_question(struct walk *w)
 		return drop(w, STAGE_NEIGHBOURS, DROP_MALFORMED);
 	if (same_address(&p->src, &w->nd.target))
 		return GO;
-	return answer_for(w, &w->nd.target, ANSWER_ND);
+	return answer_for(w, segment, &w->nd.target, ANSWER_ND);
 }
 
 /* --- hearing ------------------------------------------------------------------------------------------ */
@@ -98,6 +98,10 @@ inline_ int ends_here(struct __sk_buff *skb, struct walk *w)
 
 	if (!(w->packet.knows & IS_ARP) && !is_discovery(&w->packet))
 		return GO;
+	if (w->in.flags & PORT_FLAG_UPLINK) {
+		heard(skb, w, w->in_key, 0);
+		return answer_on(w, w->in_key) ?: LEFT;
+	}
 	peer = bpf_map_lookup_elem(&ports, &w->in.peer);
 	if (peer && !(peer->flags & PORT_FLAG_ON_ROUTER))
 		heard(skb, w, w->in_key, peer->device);
@@ -169,14 +173,14 @@ stage_ int resolve(struct __sk_buff *skb, struct walk *w)
 	known = neighbour_at(w->out_key, &w->next_hop);
 	if (known && known->flags & NEIGHBOUR_FLAG_SUBNET)
 		return drop(w, STAGE_NEIGHBOURS, DROP_BAD_ADDRESS);
-	if (w->out.flags & PORT_FLAG_UPLINK) { /* only its gateway knows its neighbours: see uplinks.h */
+	if (!w->out.peer && !w->out.host)
+		return drop(w, STAGE_NEIGHBOURS, DROP_NO_BINDING);
+	if (!w->out.peer) { /* only its gateway knows its neighbours: see uplinks.h */
 		static const __u8 nobody[6];
 
 		set_macs(w, nobody);
 		return GO;
 	}
-	if (!w->out.peer && !w->out.host)
-		return drop(w, STAGE_NEIGHBOURS, DROP_NO_BINDING);
 	if (w->out.peer && !peer)
 		return drop(w, STAGE_NEIGHBOURS, DROP_NOT_FOLLOWED);
 	if (peer && peer->flags & PORT_FLAG_ON_ROUTER) {

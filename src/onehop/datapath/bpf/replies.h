@@ -122,8 +122,6 @@ stage_ int refresh(struct walk *w, const struct walk *q)
 	if (!record)
 		return 0;
 	keep_up(w, record);
-	if (record->flags & RECORD_FLAG_INBOUND)
-		record->far_port = q->origin;
 	record->hops = q->hops;
 	record->mtu = q->visits[0].is_router ? 0 : q->visits[0].mtu;
 	record->zones = q->zones;

@@ -86,8 +86,10 @@ inline_ int spread(struct __sk_buff *skb, struct walk *w)
 		return DROPPED;
 	if (w->probe)
 		return LEFT;
-	if (w->chooses || is_inbound(w))
+	if (w->chooses)
 		return SPREAD;
+	if (is_inbound(w))
+		return drop(w, STAGE_FLOOD, DROP_CONNECTION_ENDED);
 	if (!may_spend(w->origin, BUDGET_FLOOD))
 		return drop(w, STAGE_FLOOD, DROP_BUDGET);
 	heard(skb, w, w->in.device, w->in.device);
@@ -118,7 +120,7 @@ inline_ int choose(struct __sk_buff *skb, struct walk *w, bool floods)
 /* Whether there can be anything to learn: a MAC that is not the model's, or an allowed pair's. */
 inline_ bool may_learn(const struct walk *w, __u32 flags)
 {
-	if (w->probe || (w->depth == 1 && w->unpaired))
+	if (w->probe || w->chooses || (w->depth == 1 && w->unpaired))
 		return false;
 	return flags & NETWORK_FLAG_LEARNING || w->in.kind != PORT_KIND_ROUTER;
 }
@@ -147,7 +149,7 @@ stage_ int through_switch(struct __sk_buff *skb, struct walk *w)
 	if (!end && may_learn(w, flags))
 		learn(skb, w, flags & NETWORK_FLAG_LEARNING);
 	if (!end)
-		end = answer_question(w);
+		end = answer_on(w, w->in.device);
 	if (!end)
 		end = choose(skb, w, flags & NETWORK_FLAG_FLOOD_UNKNOWN);
 	if (!end)

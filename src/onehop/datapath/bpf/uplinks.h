@@ -13,12 +13,18 @@
 /* The error that tells too big, from the uplink itself. */
 inline_ int fits_there(struct walk *w)
 {
+	struct port *uplink;
+
 	note_mtu(w, w->out.mtu);
-	if (!w->out.mtu || w->packet.segment <= w->out.mtu)
+	if (!w->packet.version || !w->out.mtu || w->packet.segment <= w->out.mtu)
 		return OUTPUT;
-	if (address_of(w->origin, w->packet.version, &w->answer_src))
-		tell_from(w, ERROR_TOO_BIG, w->out.mtu);
-	return drop(w, STAGE_EGRESS_PORT, DROP_TOO_BIG);
+	uplink = bpf_map_lookup_elem(&ports, &w->origin);
+	if (!uplink)
+		return drop(w, STAGE_INGRESS_PORT, DROP_PORT_DOWN);
+	w->in = *uplink;
+	w->in_key = w->origin;
+	tell(w, ERROR_TOO_BIG, w->out.mtu);
+	return drop(w, STAGE_ROUTER, DROP_TOO_BIG);
 }
 
 /* The choosing walk, from w->in. OUTPUT: to w->target, as it came. SPREAD, REACHED: it has to be judged here. */
@@ -165,8 +171,6 @@ stage_ int come_in(struct __sk_buff *skb, struct walk *w)
 		end = is_up(w);
 	if (!end)
 		end = admit(skb, w);
-	if (end == SPREAD)
-		return drop(w, STAGE_CONNECTIONS, DROP_CONNECTION_ENDED);
 	return end == REACHED ? conclude_walk(skb, w) : end;
 }
 
@@ -186,37 +190,57 @@ inline_ int from_uplink(struct __sk_buff *skb, struct walk *w)
 
 /* --- the owner: what answers it ------------------------------------------------------------------------- */
 
+/* Find the way as the router would, for what w is by now. An error about that comes from the uplink `came`. */
+inline_ int ask_way(struct walk *w, struct walk *q, const struct port *came)
+{
+	int end;
+
+	reset(q);
+	q->packet = w->packet;
+	copy_macs(q->near_macs, w->near_macs);
+	q->origin = q->owner = w->origin;
+	q->in = *came;
+	q->in_key = w->record.far_port;
+	q->in.device = router_of(&w->record);
+	q->depth = 1;
+	end = choose_way(q);
+	w->drop = q->drop;
+	w->stage = q->stage;
+	w->rule = q->rule;
+	w->answer = q->answer;
+	w->error_type = q->error_type;
+	w->error_code = q->error_code;
+	w->answer_src = q->answer_src;
+	return end;
+}
+
 /* The uplink by which an answer leaves: w->target. */
 stage_ int way_outside(struct walk *w, struct walk *q)
 {
 	struct router *router;
+	__u32 id, far;
+	struct port *came;
 	int end;
 
 	if (!w || !q)
 		return DROPPED;
-	to_away(w);
-	reset(q);
-	q->packet = w->packet;
-	q->origin = q->owner = w->origin;
-	q->probe = 1;
-	q->depth = 1;
-	q->in.device = router_of(&w->record);
-	router = bpf_map_lookup_elem(&routers, &q->in.device);
-	if (!router)
+	id = router_of(&w->record);
+	far = w->record.far_port;
+	router = bpf_map_lookup_elem(&routers, &id);
+	came = bpf_map_lookup_elem(&ports, &far);
+	if (!came || !router || !router->zone)
 		return drop(w, STAGE_CONNECTIONS, DROP_CONNECTION_ENDED);
 	cross_zone(w, router->zone);
-	end = choose_way(q);
-	if (!end && !(q->out.flags & PORT_FLAG_UPLINK))
+	to_away(w);
+	end = ask_way(w, q, came);
+	if (end)
+		return end;
+	if (!(q->out.flags & PORT_FLAG_UPLINK))
 		return drop(w, STAGE_ROUTER, DROP_NO_ROUTE);
-	w->drop = q->drop;
-	w->stage = q->stage;
-	w->rule = q->rule;
 	w->target = q->out_key;
 	__builtin_memset(w->packet.dst_mac, 0, 6);
 	__builtin_memcpy(w->packet.src_mac, q->out.mac, 6);
-	if (end)
-		return end;
-	return w->target != w->record.far_port || needs_probe(w) ? PROBE : GO;
+	return w->target != far || needs_probe(w) ? PROBE : GO;
 }
 
 /* What a machine sends on a connection that was opened from an uplink. */

@@ -123,6 +123,7 @@ struct walk {
 	__u8 dynamic; /* a shared address has been given on this walk */
 	__u8 late; /* it was hard to find */
 	__u32 router; /* whose uplink it came by */
+	__u32 hint; /* who else could have opened what it may answer */
 	__u8 chooses; /* only to know where it goes: nothing is judged */
 	__u16 quoted_l4; /* where the transport header of the quoted packet begins */
 
