@@ -7,6 +7,7 @@ nor take long ones: those come in through the interface itself.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -24,12 +25,13 @@ from onehop.datapath.ringbuf import Ring
 from onehop.datapath.structs import FdbKey, NeighbourKey
 from onehop.datapath.testrun import SkBuff, run_program
 from onehop.datapath.traffic import Event as Said
-from onehop.datapath.traffic import Verdict
+from onehop.datapath.traffic import Record, TupleKey, Verdict
 from onehop.datapath.words import Action, Copy, EventKind, RecordFlag, RuleAction
 from onehop.model import Acl, Binding, Port
 from onehop.model import Host as HostObject
 from onehop.model.view import Topology
 from onehop.model.vocabulary import Drop, TunnelFlag
+from onehop.model.zones import is_uplink
 from onehop.simulation import neighbours
 from onehop.simulation.addresses import prefixes_of
 from onehop.simulation.cloud import Delivered, Dropped, Envelope, Event, Left, Logged, Sent
@@ -48,7 +50,7 @@ from onehop.simulation.state import (
     Life,
     Neighbour,
 )
-from onehop.simulation.verdict import Ask, Log, Request
+from onehop.simulation.verdict import Ask, Log, Output, Request
 from tests.support.kernel.floor import Floor, Tap
 from tests.support.kernel.reasons import decided
 from tests.support.kernel.tables import BUDGETS, SIZES, Tables
@@ -75,6 +77,13 @@ class Carried(Sent):
     """A packet on the underlay, as the programs made it. `because`: of the frame that it is about."""
 
     outer: bytes = field(default=b"", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Left):
+    """A packet that waits, of the port `by`."""
+
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ class KernelHost:
         self.learned.clear()
         self.time = 0.0
         self._waiting = WaitingRoom()
-        self._ready: list[Waiting] = []
+        self._ready: list[tuple[Waiting, str]] = []
         self._names = Names()
         self._names.add(view)
         self._compiler = Compiler(id)
@@ -155,40 +164,53 @@ class KernelHost:
         if not self.has(port):
             return [Dropped(self.id, Drop.PORT_DOWN, port)]
         tap = self._plug(port)
-        events = self._run("from_port", frame, SkBuff(ifindex=tap.ifindex), tap)
-        for event in list(events):
-            if isinstance(event, Left) and event.request.what is Ask.RESOLVE:
-                events += self._resolve(event.request, port)
-        return events
+        return self._asking(self._run("from_port", frame, SkBuff(ifindex=tap.ifindex), tap))
 
     def from_underlay(self, outer: bytes) -> list[Event]:
         tap = self.floor.underlay
-        return self._run("from_underlay", outer, SkBuff(ifindex=tap.ifindex), tap)
+        return self._asking(self._run("from_underlay", outer, SkBuff(ifindex=tap.ifindex), tap))
 
-    def _resolve(self, request: Request, port: str) -> list[Event]:
-        """Let a packet wait, and ask who has its next hop."""
+    def _asking(self, events: list[Event]) -> list[Event]:
+        asked = [e for e in events if isinstance(e, Asked) and e.request.what is Ask.RESOLVE]
+        return [*events, *(event for one in asked for event in self._resolve(one.request, one.by))]
+
+    def _resolve(self, request: Request, by: str) -> list[Event]:
+        """Let a packet wait that a port has sent, and ask who has its next hop."""
         assert request.ip is not None
-        if not self._waiting.add(request.port, request.ip, Waiting(port, request.data, self.time)):
+        interface, asker = self.view.get(Port, request.port), self.view.get(Port, by)
+        assert interface is not None and asker is not None
+        # What came from elsewhere, or is an answer, has been judged: it lacks but the MAC.
+        arrived = None
+        if is_uplink(self.view, interface) and (by == interface.id or not self.has(by)):
+            arrived = Output(request.port, request.data, by)
+        if not self._waiting.add(request.port, request.ip, Waiting(by, request.data, self.time, arrived)):
             return []
         question = neighbours.question(self.view, request.port, request.ip)
-        interface = self.view.get(Port, request.port)
-        if question is None or interface is None:
+        if question is None:
             return []
-        asker = self.view.get(Port, port)
-        assert asker is not None
+        if is_uplink(self.view, interface):
+            return [Delivered(self.id, interface.id, build(question))]
         skb = SkBuff(mark=interface.key, priority=asker.key, ifindex=self._inject.ifindex)
         return self._run("inject", build(question), skb, None)
 
     def resume(self) -> list[Event]:
         """The packets go on whose next hop has been found meanwhile."""
         ready, self._ready = self._ready, []
-        return [event for waiting in ready for event in self.from_port(waiting.port, waiting.data)]
+        return [event for waiting, mac in ready for event in self._go_on(waiting, mac)]
+
+    def _go_on(self, waiting: Waiting, mac: str) -> list[Event]:
+        if waiting.arrived is None:
+            return self.from_port(waiting.port, waiting.data)
+        frame, uplink = parse(waiting.data), self.view.get(Port, waiting.arrived.target)
+        assert isinstance(frame, Frame) and uplink is not None
+        out = build(dataclasses.replace(frame, src=uplink.mac, dst=mac))
+        return [Delivered(self.id, uplink.id, out)]
 
     def wait(self, seconds: float) -> list[Event]:
         self.time += seconds
         self.tables.age(seconds)
         late = self._waiting.give_up(self.time)
-        return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.port) for waiting in late]
+        return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged) for waiting in late]
 
     def _run(self, program: str, frame: bytes, skb: SkBuff, tap: Tap | None) -> list[Event]:
         self._verdicts.update(0, self._blank)
@@ -285,7 +307,9 @@ class KernelHost:
         match said.kind:
             case EventKind.RESOLVE:
                 ask = Request(Ask.RESOLVE, self._names.port(said.segment), data, ip_of(said.address))
-                return [Left(self.id, ask)]
+                return [Asked(self.id, ask, by=port)]
+            case EventKind.NAT_LOW:
+                return [Left(self.id, Request(Ask.BLOCKS, port, b"", None, self._shared_rule(said.id)))]
             case EventKind.DHCP | EventKind.ROUTER_SOLICITATION:
                 return [Left(self.id, Request(_ASKS[said.kind], port, data))]
             case EventKind.LOG:
@@ -296,6 +320,10 @@ class KernelHost:
             case EventKind.LEARNED_NEIGHBOUR:
                 self._learn_neighbours(said)
         return []
+
+    def _shared_rule(self, number: int) -> str:
+        ids = self._compiler.assignment().ids["shared_rules"]
+        return next(name for name, known in ids.items() if known == number).partition("/")[0]
 
     def _log(self, said: Said) -> Log:
         ids = self._compiler.assignment().ids["rules"]
@@ -331,7 +359,8 @@ class KernelHost:
         mac = bytes.fromhex(learned.neighbour.mac.replace(":", ""))
         before = self.tables.maps["learned_neighbours"].lookup(key)
         self.tables.learn_neighbour(key, mac, now())
-        self._ready += self._waiting.take((learned.router_port, learned.ip))
+        taken = self._waiting.take((learned.router_port, learned.ip))
+        self._ready += [(waiting, learned.neighbour.mac) for waiting in taken]
         if before is None or before.mac != mac:
             self.learned.append(learned)
             self.tables.bump(self._zone(port))
@@ -366,8 +395,13 @@ class KernelHost:
             lifetimes = LIFETIME_TCP if key.protocol == TCP else LIFETIME
             if _age(record.used) <= lifetimes[Life(record.life)]:
                 macs = [record.near_src, record.near_dst, record.far_src, record.far_dst]
+                opener, far = self._names.port(key.port), self._names.port(record.far_port)
+                if record.flags & RecordFlag.INBOUND:
+                    opener, far = far, opener
+                home = record.home if record.flags & RecordFlag.TRANSLATED else key
                 found[self._tuple(key)] = (
-                    self._names.port(record.far_port), *map(mac_of, macs), record.tos >> 2, Life(record.life),
+                    opener, far, home.src, home.dst, home.src_port, home.dst_port, *map(mac_of, macs),
+                    record.tos >> 2, Life(record.life),
                 )  # fmt: skip
         return found
 
@@ -415,10 +449,15 @@ class KernelHost:
         """A port's records go with it to another host, where they are to be judged anew."""
         for key, record in self.tables.items("records"):
             if key.port == port.key:
-                fresh = {"zones": 0, "flags": record.flags & RecordFlag.VERSION6}
-                if to.tables.maps["records"].lookup(key) is None:
-                    to.tables.maps["records"].update(key, msgspec.structs.replace(record, **fresh))
-                self.tables.maps["records"].delete(key)
+                fresh = {"zones": 0, "flags": record.flags & ~RecordFlag.JUDGED, "router": 0}
+                to.put_record(key, msgspec.structs.replace(record, **fresh))
+                self.remove_record(key)
+
+    def put_record(self, key: TupleKey, record: Record) -> None:
+        run_program(self._datapath.programs["put_record"], bytes(16) + key.encode() + record.encode())
+
+    def remove_record(self, key: TupleKey) -> None:
+        run_program(self._datapath.programs["forget_record"], bytes(16) + key.encode())
 
 
 def _age(then: int) -> float:

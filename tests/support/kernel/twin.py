@@ -9,6 +9,7 @@ from onehop.datapath.words import Action
 from onehop.model import Port
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, Stage
+from onehop.model.zones import is_uplink
 from onehop.simulation import cloud
 from onehop.simulation.cloud import Delivered, Dropped, Event, Judged, Left, Logged, Sent
 from onehop.simulation.cloud.host import Host
@@ -49,13 +50,22 @@ class Twin:
         return self.simulated.told(spec, real)
 
     def _compare_lives(self, spec: cloud.Life, real: cloud.Life) -> list[str]:
-        wanted, actual = _counted(spec), _counted(real)
+        wanted, actual = self._counted(spec), self._counted(real)
         missing, surplus = wanted - actual, actual - wanted
         return [
             *(f"- only the simulation: {self._words(one)}" for one in missing.elements()),
             *(f"+ only the kernel:     {self._words(one)}" for one in surplus.elements()),
             *reasons.differences(spec.events, real.events, self._reason),
         ]
+
+    def _counted(self, life: cloud.Life) -> Counter[tuple[Any, ...]]:
+        told = (_told(event) for event in life.events)
+        return Counter(self._comparable(one) for one in told if one is not None)
+
+    def _comparable(self, told: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What waits at an uplink lies there as it leaves, or as its port sent it: either will do."""
+        interface = self.view.get(Port, told[3]) if told[:1] == ("left",) else None
+        return told[:-1] if interface is not None and is_uplink(self.view, interface) else told
 
     def _reason(self, reason: reasons.Reason) -> str:
         (host, drop, port), stage, rule = reason
@@ -130,10 +140,6 @@ class Twin:
 # --- what became of a packet --------------------------------------------------------------------------------
 
 
-def _counted(life: cloud.Life) -> Counter[tuple[Any, ...]]:
-    return Counter(told for event in life.events if (told := _told(event)) is not None)
-
-
 def _told(event: Event) -> tuple[Any, ...] | None:
     match event:
         case Delivered(host, port, frame):
@@ -143,7 +149,7 @@ def _told(event: Event) -> tuple[Any, ...] | None:
         case Dropped(host, reason, port, refused):
             return "dropped", host, (refused or reason).name, port
         case Left(host, request):
-            return "left", host, request.what, request.port, request.ip, request.data.hex()
+            return "left", host, request.what, request.port, request.ip, request.rule, request.data.hex()
         case Logged(host, log):
             return "logged", host, log
     return None
@@ -181,7 +187,15 @@ def states(spec: Host, real: KernelHost) -> dict[str, tuple[dict[Any, Any], dict
 
 def records_of(spec: Host) -> dict[Any, Any]:
     return {
-        _key(r.owner, r.away): (r.far_port, *r.near_macs, *r.far_macs, r.tos >> 2, r.life)
+        _key(r.owner, r.away): (
+            r.opener,
+            r.far_port,
+            *_key(r.owner, r.home)[2:],
+            *r.near_macs,
+            *r.far_macs,
+            r.tos >> 2,
+            r.life,
+        )
         for r in spec.state.records.values()
         if is_live(r, spec.state.now)
     }
