@@ -18,7 +18,7 @@ from onehop.compiler import facts
 from onehop.compiler.addresses import ANYWHERE, bits, packed, prefix_key, whole
 from onehop.compiler.facts import External
 from onehop.compiler.unit import Scope
-from onehop.datapath.structs import NatDestination, NatForward, NatForwardKey, NatSource
+from onehop.datapath.structs import NatDestination, NatForward, NatForwardKey, NatSource, RouterAddressKey
 from onehop.datapath.words import NatAction, NatDestinationFlag
 from onehop.model import FloatingIp, NatRule, Port, Router, Subnet, translation
 from onehop.model.formats import Ip, Prefix, parse_cidr, parse_ip, parse_ports, parse_protocol
@@ -96,6 +96,8 @@ def forward_rule(to: Scope, id: str) -> None:
             continue
         stands = External(_ADDRESS, id, _STATIC | NatDestinationFlag.ADDRESS, target, 128)
         if rule.ports is not None:
+            own = RouterAddressKey(face.number, packed(outside.network_address))
+            to.row("router_addresses", own, port.key)
             stands = External(_NONE, id, NatDestinationFlag.FORWARDS, ANYWHERE, 0)
             at = NatForwardKey(face.number, packed(outside.network_address), 0, 0)
             for key, row in _forwards(rule, at, target):
@@ -147,6 +149,8 @@ def _share(to: Scope, rule: NatRule | None, port: Port | None) -> None:
     face = to.one(facts.face(to.device(port)))
     if face is None:
         return
+    for ip in translation.port_by_port(to, rule):
+        to.row("router_addresses", RouterAddressKey(face.number, packed(ip)), port.key)
     for ip in addresses:
         stand(to, port, single(ip), SHARED)
     for version in translation.families(to, rule):

@@ -164,6 +164,15 @@ def external_addresses(view: View, router_port: str) -> list[Ip]:
     return list(dict.fromkeys(found))
 
 
+def port_by_port(view: View, rule: NatRule) -> list[Ip]:
+    """The addresses of which a rule uses single ports: the router answers for the others, as for its own."""
+    if rule.action == "snat":
+        return shared_addresses(view, rule)
+    if rule.action == "dnat" and rule.ports is not None:
+        return [prefix.network_address for prefix in outside(view, rule)]
+    return []
+
+
 # --- blocks -------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from onehop.simulation.addresses import addresses_of
 from onehop.simulation.context import Finished, Visit, Walk
 from onehop.simulation.packet import Ip, build, build_ip, with_ttl
 from onehop.simulation.stages import CHECKS, forward, through
-from onehop.simulation.state import Record, Tuple
+from onehop.simulation.state import Record
 from onehop.simulation.verdict import Output
 
 
@@ -24,19 +24,21 @@ def accept(walk: Walk, record: Record) -> None:
     """A reply has come to the opener's host: judge it and give it to the opener."""
     way = probe(walk, record, record.opener)
     last_hops(walk, way)
-    back(walk, record.far, record.near)
+    back(walk, record)
     walk.set_macs(src=record.near_macs[1], dst=record.near_macs[0])
     connections.keep_up(walk, record)
     walk.step(Stage.EGRESS_PORT, record.opener, "a reply: leaves by the port that opened the connection")
     walk.outputs.append(Output(record.opener, build(walk.frame), walk.origin))
 
 
-def back(walk: Walk, far: Tuple, near: Tuple) -> None:
-    """Give a reply the tuple that the other end knows."""
-    if far != near:
-        walk.become(near.reversed(), far.reversed())
-        text = f"{far.src} port {far.src_port} is {near.src} port {near.src_port} to it"
-        walk.step(Stage.NAT, walk.owner, text)
+def back(walk: Walk, record: Record) -> None:
+    """Give a reply the addresses and ports that the opener knows."""
+    if record.near != record.far:
+        near, far = record.near.reversed(), record.far.reversed()
+        walk.become(near, far)
+        text = f"{far.src} port {far.src_port} > {far.dst} port {far.dst_port} becomes "
+        text += f"{near.src} port {near.src_port} > {near.dst} port {near.dst_port}"
+        walk.step(Stage.NAT, record.owner, text)
 
 
 def probe(walk: Walk, record: Record, by: str, to_mac: str | None = None) -> list[Visit]:

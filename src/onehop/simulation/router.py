@@ -8,8 +8,8 @@ In this order; what a step does not decide goes on to the next.
    are not routed.
 4. *Here load balancing will stand.* The **destination's** translation (see `nat`).
 5. `acls_in`.
-6. The router's **own addresses**, those of all its interfaces: an echo request is answered, anything else is
-   told that no such port is there.
+6. The router's **own addresses**, those of all its interfaces, and those of which its rules use single
+   ports: an echo request is answered, anything else is told that no such port is there.
 7. **The way**: the longest destination prefix, then the longest source prefix. The subnets of the router's
    interfaces are routes by themselves; a route object for the same destination goes before. A next hop whose
    port, or the far end of its link, is off does not count, nor does one by an uplink that is not usable; a
@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 
 from onehop.model import Network, NextHop, Port
 from onehop.model.formats import Prefix, parse_cidr, parse_ip
-from onehop.model.translation import is_usable_uplink
+from onehop.model.translation import is_usable_uplink, port_by_port, rules
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop, Stage
 from onehop.model.zones import is_uplink
@@ -68,7 +68,7 @@ def is_for_me(walk: Walk) -> None:
 
 def own_address(walk: Walk) -> None:
     ip = walk.ip
-    if not _is_own(walk, ip.dst):
+    if not _is_own(walk, ip.dst) and not _is_used_by_rules(walk, ip.dst):
         return
     if walk.flow.is_echo_request and ip.fragment is None and not walk.probe:
         walk.step(Stage.ROUTER, walk.router.id, f"answered: {ip.dst} is the router's own")
@@ -84,6 +84,11 @@ def _is_own(walk: Walk, ip: Ip) -> bool:
     if ip == link_local(walk.in_port.mac):
         return True
     return any(ip in addresses_of(port) for port in walk.view.ports(walk.router.id))
+
+
+def _is_used_by_rules(walk: Walk, ip: Ip) -> bool:
+    found = (rule for port in walk.view.ports(walk.router.id) for rule in rules(walk.view, port.id))
+    return any(ip in port_by_port(walk.view, rule) for rule in found)
 
 
 def _echo_reply(walk: Walk) -> Frame:

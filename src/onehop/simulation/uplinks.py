@@ -119,7 +119,7 @@ def reply(walk: Walk, record: Record) -> None:
     port = _way_out(walk, record)
     way = replies.probe(walk, record, port.id, port.mac)
     replies.last_hops(walk, way)
-    replies.back(walk, record.near, record.far)
+    replies.back(walk, record)
     walk.set_macs(port.mac, NO_MAC)
     connections.keep_up(walk, record)
     walk.step(Stage.EGRESS_PORT, port.id, f"a reply: leaves by uplink {port.name}")
