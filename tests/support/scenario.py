@@ -111,6 +111,18 @@ class Spread(Step, frozen=True, kw_only=True):
     over: dict[str, int]  # port to its share
 
 
+class Fill(Step, frozen=True, kw_only=True):
+    """Connections that differ in their source port, a packet each, until there is no more room.
+
+    No two may arrive alike. At least half of `most` have to arrive, and no more than that.
+    """
+
+    fill: str
+    connections: int
+    most: int
+    dropped: str | None = None  # why the others do not arrive
+
+
 class Change(Step, frozen=True, kw_only=True):
     """A merge patch (RFC 7396) to the document; null deletes."""
 
@@ -153,6 +165,7 @@ _STEPS: dict[str, type[Step]] = {
     "talk": Talk,
     "traceroute": Traceroute,
     "spread": Spread,
+    "fill": Fill,
     "change": Change,
     "move": Move,
     "interface": Interface,

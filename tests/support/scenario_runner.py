@@ -45,6 +45,7 @@ from tests.support.scenario import (
     Case,
     Change,
     Exchange,
+    Fill,
     Forget,
     Interface,
     Move,
@@ -361,6 +362,20 @@ class Runner:
                 raise Unexpected(f"connection {number} goes by {ways}")
             tally[ways.pop()] += 1
         self._check_shares(step, tally)
+
+    @step.register
+    def _(self, step: Fill) -> None:
+        src = self.world.port(source_port(step.fill).partition(":")[0])
+        arrived: set[bytes] = set()
+        for number in range(step.connections):
+            life = self.network.send(src, build(_with_source_port(sent(step.fill, self.world, src), number)))
+            if {d.frame for d in life.delivered} & arrived:
+                raise Unexpected(f"connection {number} arrives like another")
+            if not life.delivered and not any(d.has(step.dropped or "") for d in life.dropped):
+                raise Unexpected(f"connection {number} is dropped: {life.dropped}")
+            arrived |= {d.frame for d in life.delivered}
+        if not step.most // 2 <= len(arrived) <= step.most:
+            raise Unexpected(f"{len(arrived)} connections arrive, and {step.most} could")
 
     def _one_way(self, src: Port, frame: Frame) -> str:
         life = self.network.send(src, build(frame))
