@@ -198,8 +198,10 @@ stage_ int through_router(struct __sk_buff *skb, struct walk *w)
 		end = is_for_me(w, mine);
 	if (!end)
 		end = balance(w);
-	if (!end && router->flags & ROUTER_FLAG_NAT)
+	if (!end && router->flags & ROUTER_FLAG_NAT) {
 		end = destination_nat(w);
+		mine = is_own(w, w->in.device); /* it may have been, and stand for somebody else */
+	}
 	if (!end)
 		end = judge_at(skb, w, router->acls_in, w->in_key, 0);
 	if (end)
