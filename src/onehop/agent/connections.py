@@ -1,4 +1,4 @@
-"""Answers what is asked about the connections of this host's ports, from the tables.
+"""Answers what is asked about the connections of this host's ports, and gives their records, from the tables.
 
 A port's connections are those that it opened, which have a record here, and those that others opened to it,
 of which this host keeps a hint (`docs/design/datapath.md`). Tables are large, and read in a thread; questions
@@ -15,27 +15,40 @@ from typing import Literal
 import structlog
 
 from onehop.agent.host import Host
-from onehop.agent.records import Records, connection_id, far_tuple, near_tuple, reply_tuple
+from onehop.agent.records import (
+    ROW,
+    SHAPE,
+    Records,
+    connection_id,
+    far_tuple,
+    near_tuple,
+    packed,
+    reply_tuple,
+)
 from onehop.agent.slowpath.neighbours import coarse_now
 from onehop.datapath.layouts import show_ip6
 from onehop.datapath.traffic import Hint, Record, TupleKey
-from onehop.datapath.words import Life
+from onehop.datapath.words import Life, RecordFlag
 from onehop.feed.messages import (
+    MAX_RECORDS,
     Ask,
     Connection,
     Connections,
     ForgetConnections,
     Forgotten,
+    GiveRecords,
     ListConnections,
     Said,
     Tuple,
     Unable,
 )
+from onehop.feed.messages import Records as Given
 from onehop.model import Port
 
 __all__ = ["Answerer"]
 
 WAITING = 32  # questions
+Direction = Literal["out", "in"]
 LIVES: dict[Life, Literal["opening", "open", "closing"]] = {
     Life.OPENING: "opening",
     Life.OPEN: "open",
@@ -74,6 +87,8 @@ class Answerer:
                 count, ports = await asyncio.to_thread(self._forget, ask.key, set(ask.ids))
                 self._host.judge_ports_anew(ports)
                 return Forgotten(count)
+            case GiveRecords():
+                return await asyncio.to_thread(self._give, ask)
 
     # --- in a thread ----------------------------------------------------------------------------------
 
@@ -82,10 +97,23 @@ class Answerer:
         some = heapq.nsmallest(ask.limit + 1, found, key=lambda one: one.id)
         return Connections(tuple(some[: ask.limit]), more=len(some) > ask.limit)
 
+    def _give(self, ask: GiveRecords) -> Given:
+        settled, now = not self._records.is_here(ask.key), coarse_now()
+        found = (
+            (key.encode(), key, record)
+            for key, record in self._records.opened_by(ask.key).items()
+            if record.used >= ask.since
+        )
+        room = MAX_RECORDS // ROW
+        some = heapq.nsmallest(room + 1, (row for row in found if row[0] > ask.after), key=lambda row: row[0])
+        rows = b"".join(packed(key, record, now) for _, key, record in some[:room])
+        return Given(SHAPE, now, settled, rows, more=len(some) > room)
+
     def _all(self, port: int) -> Iterator[Connection]:
         now = coarse_now()
         for key, record in self._records.opened_by(port).items():
-            yield _of_record(key, record, "out", record.far_port, now)
+            direction: Direction = "in" if record.flags & RecordFlag.INBOUND else "out"
+            yield _of_record(key, record, direction, record.far_port, now)
         for at, hint in self._records.hints_of(port).items():
             if at.port == port:
                 key = reply_tuple(at, hint.opener)
@@ -112,9 +140,7 @@ class Answerer:
         return len(gone), ports
 
 
-def _of_record(
-    key: TupleKey, record: Record, direction: Literal["out", "in"], other: int, now: int
-) -> Connection:
+def _of_record(key: TupleKey, record: Record, direction: Direction, other: int, now: int) -> Connection:
     far = far_tuple(key, record)
     near = _told(near_tuple(key, record))
     life, idle = LIVES.get(record.life), _seconds(now, record.used)

@@ -25,6 +25,7 @@ from onehop.agent.attachments import Attachments
 from onehop.agent.connections import Answerer
 from onehop.agent.feed_link import Controllers
 from onehop.agent.follow import Batch, Follower
+from onehop.agent.handover import Handover
 from onehop.agent.host import Host, Surroundings
 from onehop.agent.join import Credential
 from onehop.agent.kept import Kept
@@ -98,6 +99,8 @@ class Agent:
         self.follower.report_ports(self._host.start(self._surroundings()))
         records = Records(self._datapath.maps, lambda: self._datapath.programs)
         self.follower.on_question = Answerer(self._host, records).answer
+        self._handover = Handover(self._host, records, self.follower.fetch)
+        self.follower.on_moved = self._handover.moved
         self._slow_path = SlowPath(self._host, self.follower, self._datapath, devices.INJECT)
 
     async def run(self) -> None:
@@ -108,6 +111,7 @@ class Agent:
         loop.add_reader(self._monitor.fileno(), self._stirred.set)
         self.follower.report_health(self._health())
         self._slow_path.start(loop)
+        self._handover.start()
         tasks = [
             asyncio.create_task(self.follower.run(), name="follow the feed"),
             asyncio.create_task(self._watch_interfaces(), name="watch interfaces"),
@@ -122,6 +126,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
         self._slow_path.close()
+        self._handover.close()
         for task in done:
             task.result()
         log.info("stopping; the host goes on forwarding")
@@ -135,6 +140,7 @@ class Agent:
         async with self._busy:
             with _timed("a change is in effect", revision=batch.revision, objects=len(batch.changes)):
                 self.follower.report_ports(await self._put_into_effect(batch))
+                self._handover.changed(batch.changes)
         self.follower.report_health(self._health())
 
     async def _put_into_effect(self, batch: Batch) -> list[PortReport]:

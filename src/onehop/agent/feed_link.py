@@ -32,9 +32,11 @@ from onehop.feed.messages import (
     Answer,
     Applied,
     Delta,
+    Fetched,
     Goodbye,
     Held,
     Hello,
+    Moved,
     Question,
     Told,
     Up,
@@ -73,6 +75,10 @@ class Holder(Protocol):
 
     def question(self, question: Question) -> None:
         """Answer it in a `Reply`, some time."""
+
+    def fetched(self, fetched: Fetched) -> None: ...
+
+    def moved(self, moved: Moved) -> None: ...
 
     def backlog(self) -> Iterable[Up]:
         """What to say at the start of a connection."""
@@ -216,6 +222,10 @@ class FeedLink:
                     self._holder.told(told)
                 case Question() as question:
                     self._holder.question(question)
+                case Fetched() as fetched:
+                    self._holder.fetched(fetched)
+                case Moved() as moved:
+                    self._holder.moved(moved)
                 case Goodbye() as goodbye:
                     self._refused(goodbye)
                 case Welcome():

@@ -9,6 +9,7 @@ that stopped in between starts from the whole topology, which has the change.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ from onehop.feed.messages import (
     Answer,
     Ask,
     Delta,
+    Fetch,
+    Fetched,
     Follow,
     Item,
     Learned,
+    Moved,
     NeedBlocks,
     PortReport,
     Question,
@@ -81,6 +85,7 @@ class Follower:
         self.topology = Topology()
         self.on_told: Callable[[Told], None] = lambda told: None  # what other hosts learned
         self.on_question: Callable[[Ask], Awaitable[Said]] = _no_answer
+        self.on_moved: Callable[[Moved], None] = lambda moved: None
         self.unknown: set[str] = set()  # objects that this version cannot decode
         self._kept = kept
         self._on_change = on_change
@@ -93,6 +98,8 @@ class Follower:
         self._learned: dict[tuple[str, str, str], tuple[float, Learned]] = {}
         self._health: dict[str, str] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self._fetched: dict[int, asyncio.Future[Said]] = {}
+        self._numbers = itertools.count(1)
         self._link = FeedLink(host, agent, controllers, self, pause=pause, settle=settle)
         for id, obj in kept.objects():
             if obj is not None:
@@ -160,6 +167,17 @@ class Follower:
             if not waiting and self._asked.get(target) is waiting:
                 del self._asked[target]
 
+    async def fetch(self, port: str, since: int, after: bytes) -> Said:
+        """The records of a port that moves here. Bound it with a timeout: without a controller it waits."""
+        number = next(self._numbers)
+        future: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._fetched[number] = future
+        self._link.say(Fetch(number, port, since, after))
+        try:
+            return await future
+        finally:
+            del self._fetched[number]
+
     def release(self, ids: Iterable[str]) -> None:
         """Let go of what was followed on demand."""
         gone = sorted(set(ids) & self._kept.asks)
@@ -199,6 +217,14 @@ class Follower:
 
     def told(self, told: Told) -> None:
         self.on_told(told)
+
+    def moved(self, moved: Moved) -> None:
+        self.on_moved(moved)
+
+    def fetched(self, fetched: Fetched) -> None:
+        future = self._fetched.get(fetched.number)
+        if future is not None and not future.done():
+            future.set_result(fetched.said)
 
     def question(self, question: Question) -> None:
         task = asyncio.create_task(self._reply(question), name="answer a question")

@@ -10,7 +10,7 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,7 +22,7 @@ from onehop.agent.devices import Sort
 from onehop.agent.ports import Presence, local_ports, report
 from onehop.compiler.compile import Compiler, Local
 from onehop.compiler.difference import Difference
-from onehop.compiler.facts import Interface
+from onehop.compiler.facts import Interface, Move
 from onehop.compiler.ids import Assignment
 from onehop.datapath.attach import Direction
 from onehop.datapath.libbpf import BpfError
@@ -97,6 +97,7 @@ class Host:
         self._keep, self._revisions, self._prepare = keep, revisions, prepare
         self._kept_version = 0
         self._around = Surroundings()
+        self._moves: Mapping[str, Move] = {}
         self._underlays: set[int] = set()
         self._plugged: dict[int, set[int]] = {}  # interface -> VLANs
         self._failures: dict[int, str] = {}
@@ -114,7 +115,7 @@ class Host:
         self.keys.clear()
         for obj in (*self.view.all(Port), *self.view.all(Network)):
             self._index(None, obj)
-        desired = self._compiler.compile(self.view, around.local(self._underlays))
+        desired = self._compiler.compile(self.view, self._local())
         self._keep_numbers()
         self.problems = dict(desired.problems)
         written = self.applier.reconcile(desired)
@@ -144,7 +145,7 @@ class Host:
         if not self._around.underlay and self.id in changes:
             self._look_around(self._around)
             around = self._around
-        difference = self._compiler.update(changes, around.local(self._underlays) if around else None)
+        difference = self._compiler.update(changes, self._local() if around else None)
         concerned |= self._put_into_effect(difference)
         if around:
             self._attach_underlay()
@@ -154,12 +155,17 @@ class Host:
         """Interfaces or addresses have come or gone."""
         gone = self._around.links.keys() - around.links.keys()
         self._look_around(around)
-        self._put_into_effect(self._compiler.update((), around.local(self._underlays)))
+        self._put_into_effect(self._compiler.update((), self._local()))
         for ifindex in gone:
             self._failures.pop(ifindex, None)
             self.attachments.remove(ifindex, Direction.INGRESS)
         self._attach_underlay()
         return self._report(local_ports(self.view, self.id) | self._said.keys())
+
+    def moved(self, moves: Mapping[str, Move]) -> None:
+        """These are the ports that have lately moved."""
+        self._moves = dict(moves)
+        self._put_into_effect(self._compiler.update((), self._local()))
 
     def has(self, port: str) -> bool:
         """Whether a port is bound here, be it on standby."""
@@ -298,6 +304,9 @@ class Host:
         if self._compiler.version != self._kept_version:
             self._keep(self._compiler.assignment())
             self._kept_version = self._compiler.version
+
+    def _local(self) -> Local:
+        return replace(self._around.local(self._underlays), moves=self._moves)
 
     def _look_around(self, around: Surroundings) -> None:
         self._around = around

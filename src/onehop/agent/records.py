@@ -14,13 +14,19 @@ from typing import Any
 
 import msgspec
 
-from onehop.datapath.layouts import Layout, codec, fields
+from onehop.datapath.layouts import Layout, LayoutError, codec, fields
 from onehop.datapath.maps import Map
 from onehop.datapath.object import Program
+from onehop.datapath.structs import Port
+from onehop.datapath.tables import THIS_HOST
 from onehop.datapath.testrun import run_program
-from onehop.datapath.traffic import Hint, Record, TupleKey
+from onehop.datapath.traffic import MAX_ZONES, Crossing, Hint, Record, TupleKey
+from onehop.datapath.words import RecordFlag
 
-__all__ = ["Records", "connection_id", "far_tuple", "near_tuple", "reply_tuple"]
+__all__ = [
+    "KEY_SIZE", "ROW", "SHAPE", "Records", "connection_id", "far_tuple", "near_tuple", "packed",
+    "reply_tuple", "unpacked",
+]  # fmt: skip
 
 LEAD = bytes(16)  # before what the programs are given, as they have it
 _KEY, _RECORD = codec(TupleKey), codec(Record)
@@ -29,13 +35,16 @@ Maps = Mapping[str, Map[Any, Any]]
 
 
 def far_tuple(key: TupleKey, record: Record) -> TupleKey:
-    """As the far port receives the opener's packets: that is what a record's key is."""
+    """What the owner sends, as the other side sees it: that is what a record's key is."""
     return key
 
 
 def near_tuple(key: TupleKey, record: Record) -> TupleKey:
-    """As the opener's machine sends them."""
-    return key
+    """The same, as the owner's machine sends it."""
+    if not record.flags & RecordFlag.TRANSLATED:
+        return key
+    home = record.home
+    return TupleKey(key.port, home.src, home.dst, home.src_port, home.dst_port, key.protocol)
 
 
 def reply_tuple(key: TupleKey, port: int) -> TupleKey:
@@ -49,6 +58,50 @@ def connection_id(opener: int, far: TupleKey) -> str:
     return blake2b(_KEY.encode(key), digest_size=8).hexdigest()
 
 
+# --- on the way to another host ---------------------------------------------------------------------------
+
+_NOWHERE = (Crossing(0, 0),) * MAX_ZONES
+KEY_SIZE = _KEY.size
+ROW = KEY_SIZE + _RECORD.size
+SHAPE = blake2b(
+    repr(
+        [(f.name, f.type.declare, f.offset) for layout in (TupleKey, Record) for f in fields(layout)]
+    ).encode(),
+    digest_size=8,
+).hexdigest()
+"""Names the layout of keys and records: hosts with others lose connections rather than misread them."""
+
+
+def packed(key: TupleKey, record: Record, now: int) -> bytes:
+    """A record without what means something on this host alone: its zones and what was judged by them, its
+    routers' numbers, its clock. `used` says for how long it was not."""
+    portable = msgspec.structs.replace(
+        record,
+        flags=record.flags & ~RecordFlag.JUDGED,
+        router=0,
+        zones=0,
+        crossed=_NOWHERE,
+        used=max(0, now - record.used),
+    )
+    return _KEY.encode(key) + _RECORD.encode(portable)
+
+
+def unpacked(rows: bytes, port: int, asked: int) -> Iterator[tuple[TupleKey, Record]]:
+    """The records of a port in what another host sent. `asked`, by this host's clock, is before that host
+    looked: so whatever has been used here since is newer than what came."""
+    for at in range(0, len(rows) - ROW + 1, ROW):
+        try:
+            key = _KEY.decode(rows[at : at + KEY_SIZE])
+            record = _RECORD.decode(rows[at + KEY_SIZE : at + ROW])
+        except (ValueError, LayoutError):
+            continue  # a word that there is not
+        if key.port == port and record.zones == 0 and not record.flags & RecordFlag.JUDGED:
+            yield key, msgspec.structs.replace(record, router=0, used=max(1, asked - record.used))
+
+
+# --- the tables -------------------------------------------------------------------------------------------
+
+
 class Records:
     """What is said of a port is said of its key."""
 
@@ -56,6 +109,8 @@ class Records:
         """`programs` gives those that are in use by now."""
         self._records: Map[TupleKey, Record] = maps["records"]
         self._hints: Map[TupleKey, Hint] = maps["hints"]
+        self._openers: Map[int, int] = maps["openers"]
+        self._ports: Map[int, Port] = maps["ports"]
         self._programs = programs
 
     def opened_by(self, port: int) -> dict[TupleKey, Record]:
@@ -73,6 +128,15 @@ class Records:
 
     def get(self, key: TupleKey) -> Record | None:
         return self._records.lookup(key)
+
+    def openers(self) -> set[int]:
+        """The ports that have records here."""
+        return {port for port, count in self._openers.items() if count}
+
+    def is_here(self, port: int) -> bool:
+        """Whether the port is active on this host, as the programs see it."""
+        row = self._ports.lookup(port)
+        return row is not None and row.host == THIS_HOST
 
     def forget(self, key: TupleKey) -> bool:
         """Whether there was such a record."""

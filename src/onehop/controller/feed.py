@@ -47,6 +47,7 @@ class Feed:
         self.server = FeedServer(cache, reports, learned, name, lease)
         self.convergences = Convergences(cache, self.server, presence, reports)
         self.errands = Errands(store, self.server.session, presence, reports, name)
+        self.server.moves.ask_host = self.errands.ask
         self._cache = cache
         self._lease = lease
         self._task = asyncio.create_task(self._keep_account(), name="keep account of absent hosts")

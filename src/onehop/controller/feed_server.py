@@ -23,6 +23,7 @@ from onehop.controller.feed_session import Channel, Closed, Session
 from onehop.controller.feed_targets import find_target
 from onehop.controller.feed_upward import Upward
 from onehop.controller.learned import LearnedEntries
+from onehop.controller.moves import Moves
 from onehop.controller.reports import Reports
 from onehop.feed.codec import BadFrame, decode_up, encode
 from onehop.feed.digest import BUCKETS, bucket_of, differing, digests
@@ -31,6 +32,8 @@ from onehop.feed.messages import (
     VERSION,
     Answer,
     Applied,
+    Fetch,
+    Fetched,
     Follow,
     Goodbye,
     Held,
@@ -77,6 +80,7 @@ class FeedServer:
         self.on_need: Callable[[str, str, str], None] = lambda port, rule, family: None
         self._concerned: OrderedDict[int, frozenset[str]] = OrderedDict()
         self._reach = Reach(cache.view)
+        self.moves = Moves(cache.view, self._reach, self._owe, self._port_moved)
         self.revision = cache.revision  # of the last change that was taken
         self._unsubscribe = cache.subscribe(self._changed)
         self._tasks = [
@@ -86,6 +90,7 @@ class FeedServer:
 
     async def close(self) -> None:
         self._unsubscribe()
+        self.moves.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -156,6 +161,7 @@ class FeedServer:
                 session.owe(delta.puts)
                 session.owe(delta.removes)
                 session.concern(revision)
+        self.moves.take(changes)
         for change in changes:
             self._clear_up(change)
             self._check_credential(change)
@@ -199,6 +205,16 @@ class FeedServer:
         for session in self._sessions.values():
             if session.host != speaker and self._reach.follows(session.host, port):
                 session.teach((port,))
+
+    def _owe(self, host: str, ids: Iterable[str]) -> None:
+        session = self._sessions.get(host)
+        if session is not None:
+            session.owe(ids)
+
+    def _port_moved(self, port: str) -> None:
+        for session in self._sessions.values():
+            if self._reach.follows(session.host, port):
+                session.learn_of_move(port)
 
     # --- a session ----------------------------------------------------------------------------------
 
@@ -253,6 +269,7 @@ class FeedServer:
             self._reach.ask_anew(host, hello.asks)
         else:
             self._reach.connect(host, hello.asks)
+        self.moves.came(host)
         session = self._sessions[host] = Session(host, hello.agent, channel)
         holdings = self._reach.holdings(host)
         if hello.incarnation == self._incarnation and hello.digests:
@@ -264,6 +281,9 @@ class FeedServer:
             session.owe(holdings)
             session.sync()
         session.teach(port for port in self._learned.ports() if self._reach.follows(host, port))
+        for port in self.moves.ports():
+            if self._reach.follows(host, port):
+                session.learn_of_move(port)
         self._upward.host(session)
         self._tell_listeners()
         return session
@@ -320,15 +340,16 @@ class FeedServer:
             return []
         dirty, session.dirty = session.dirty, set()
         answers, session.answers = session.answers, []
-        frames: list[bytes] = []
+        moved, session.moved = session.moved, set()
+        moves = [told for port in sorted(moved) if (told := self.moves.told(port)) is not None]
+        frames = [encode(move) for move in moves]
         if dirty or session.marked < self.revision or session.parted:
             if dirty or session.parted or session.marked < 0:
                 session.told = self.revision
             session.marked, session.parted = self.revision, False
             frames += self._frames.of(self.revision, *self._split(session.host, sorted(dirty)))
         lessons, session.lessons = session.lessons | (self._learned.ports() & dirty), set()
-        questions, session.questions = session.questions, []
-        frames += [*map(encode, answers), *map(encode, questions)]
+        frames += [*map(encode, answers), *map(encode, session.take_outgoing())]
         return frames + [encode(told) for told in self._lessons(session.host, lessons)]
 
     def _lessons(self, host: str, ports: Iterable[str]) -> Iterable[Told]:
@@ -381,6 +402,8 @@ class FeedServer:
                     self._release(session, targets)
                 case NeedBlocks():
                     self._need(session, message)
+                case Fetch():
+                    session.run(self._fetch(session, message), "fetch records")
                 case Reply(number, said):
                     session.replied(number, said)
                 case Hello():
@@ -398,6 +421,9 @@ class FeedServer:
             frame = await session.channel.receive()
             session.heard = self._clock()
             yield decode_up(frame)
+
+    async def _fetch(self, session: Session, wanted: Fetch) -> None:
+        session.send(Fetched(wanted.number, await self.moves.fetch(session.host, wanted)))
 
     def _applied(self, session: Session, revision: int) -> None:
         if revision > session.marked:

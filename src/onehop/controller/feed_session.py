@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol
 
-from onehop.feed.messages import Answer, Ask, Learned, Question, Said
+from onehop.feed.messages import Answer, Ask, Fetched, Learned, Question, Said
 
 MAX_LEARNED = 1024  # entries kept for a port
 MAX_ASKED = 32  # questions that a host has to answer
@@ -52,7 +52,9 @@ class Session:
         self.dirty: set[str] = set()
         self.parted = False  # whether a part of a change was sent, and the rest not yet
         self.answers: list[Answer] = []
-        self.questions: list[Question] = []  # to be sent
+        self.moved: set[str] = set()  # ports that have moved, to be told before anything else
+        self._outgoing: list[Question | Fetched] = []
+        self._running: set[asyncio.Task[None]] = set()
         self.asked: dict[int, asyncio.Future[Said]] = {}  # by the number of the question
         self._numbers = itertools.count(1)
         self.concerning: deque[int] = deque()  # the revisions that concern it and are not in effect, in order
@@ -101,8 +103,7 @@ class Session:
         number = next(self._numbers)
         reply: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
         self.asked[number] = reply
-        self.questions.append(Question(number, ask))
-        self.news.set()
+        self.send(Question(number, ask))
         try:
             return await reply
         finally:
@@ -114,8 +115,30 @@ class Session:
         if reply is not None and not reply.done():
             reply.set_result(said)
 
+    def send(self, message: Question | Fetched) -> None:
+        """Send something, after what is owed."""
+        self._outgoing.append(message)
+        self.news.set()
+
+    def take_outgoing(self) -> list[Question | Fetched]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def learn_of_move(self, port: str) -> None:
+        self.moved.add(port)
+        if self.synced:
+            self.news.set()
+
+    def run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do something on behalf of the host, while it is there."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     def left(self) -> None:
-        """Nobody is there to reply any more."""
+        """Nobody is there to reply any more, nor to do anything for."""
+        for task in self._running:
+            task.cancel()
         for reply in self.asked.values():
             if not reply.done():
                 reply.set_exception(Closed())

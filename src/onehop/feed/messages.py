@@ -36,6 +36,7 @@ CHUNK = 1 << 18  # where a controller starts a new frame
 MAX_TOLD = 1024  # entries learned at a port, in one frame
 MAX_ASKS = 16384  # what a host may follow on demand; they fit into a Hello
 MAX_CONNECTIONS = 1000  # told of in one frame
+MAX_RECORDS = 1 << 18  # bytes of records in one frame
 
 Id = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -84,7 +85,15 @@ class ForgetConnections(msgspec.Struct, frozen=True, array_like=True, tag="forge
     ids: Annotated[tuple[Short, ...], Meta(max_length=MAX_CONNECTIONS)]
 
 
-Ask = ListConnections | ForgetConnections
+class GiveRecords(msgspec.Struct, frozen=True, array_like=True, tag="records"):
+    """The records of a port, for the host that it moves to: in the order of their keys, those after one."""
+
+    key: Annotated[int, Meta(ge=1, le=(1 << 24) - 1)]  # the port's
+    since: Count = 0  # used since this moment of the host's clock
+    after: Annotated[bytes, Meta(max_length=256)] = b""
+
+
+Ask = ListConnections | ForgetConnections | GiveRecords
 
 L4 = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -124,6 +133,20 @@ class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="forgotten"):
     count: Count
 
 
+class Records(msgspec.Struct, frozen=True, array_like=True, tag="records"):
+    """Records as the tables have them, without what means something on one host alone (`agent/records.py`).
+
+    `shape` names their layout, `now` is the host's clock when it began to look. `settled`: by then the port
+    was no longer active here, so none of its records changes any more.
+    """
+
+    shape: Short
+    now: Count
+    settled: bool
+    rows: Annotated[bytes, Meta(max_length=MAX_RECORDS)]
+    more: bool
+
+
 class Unable(msgspec.Struct, frozen=True, array_like=True, tag="unable"):
     """It cannot be answered, and why. `absent`: the port, or the host, is not where it was looked for."""
 
@@ -131,7 +154,7 @@ class Unable(msgspec.Struct, frozen=True, array_like=True, tag="unable"):
     absent: bool = False
 
 
-Said = Connections | Forgotten | Unable
+Said = Connections | Forgotten | Records | Unable
 
 
 # --- from the host ----------------------------------------------------------------------------------
@@ -214,6 +237,15 @@ class Alive(Message, frozen=True, array_like=True, tag="alive"):
     """Still here."""
 
 
+class Fetch(Message, frozen=True, array_like=True, tag="fetch"):
+    """Get me the records of a port that moves to this host, from where it is or was; as in `GiveRecords`."""
+
+    number: Count
+    port: Id
+    since: Count = 0
+    after: Annotated[bytes, Meta(max_length=256)] = b""
+
+
 class Reply(Message, frozen=True, array_like=True, tag="reply"):
     """What a host says to a question."""
 
@@ -276,6 +308,26 @@ class Question(Message, frozen=True, array_like=True, tag="question"):
     ask: Ask
 
 
+class Fetched(Message, frozen=True, array_like=True, tag="fetched"):
+    """What came of a `Fetch`."""
+
+    number: Count
+    said: Said
+
+
+class Moved(Message, frozen=True, array_like=True, tag="moved"):
+    """A port that this host follows went from one host to another, some time ago.
+
+    For `seconds` more, its former host forwards what comes for it, and is believed. It comes before the
+    change itself, and again when a feed begins.
+    """
+
+    port: Id
+    former: Id
+    now: Id
+    seconds: Annotated[float, Meta(ge=0, le=3600)]
+
+
 # --- from either ------------------------------------------------------------------------------------
 
 
@@ -286,5 +338,5 @@ class Goodbye(Message, frozen=True, array_like=True, tag="goodbye"):
     again: bool = True
 
 
-Up = Hello | Held | Follow | Release | Applied | Report | NeedBlocks | Reply | Alive | Goodbye
-Down = Welcome | Delta | Answer | Told | Question | Goodbye
+Up = Hello | Held | Follow | Release | Applied | Report | NeedBlocks | Fetch | Reply | Alive | Goodbye
+Down = Welcome | Delta | Answer | Told | Question | Fetched | Moved | Goodbye

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from onehop.feed.areas import Area, Areas
 from onehop.feed.bundles import Bundle, Bundles
 from onehop.feed.needs import END, SHELL, edges, object_of
-from onehop.model import Binding, Link, Network, Object, Port, Router
+from onehop.model import Binding, Host, Link, Network, Object, Port, Router
 from onehop.model.view import Overlay, View
 
 _NOTHING: Mapping[str, Object | None] = {}
@@ -121,7 +121,7 @@ class Reach:
         return self._bundles.hosts_with(id)
 
     def ask(self, host: str, targets: Iterable[str]) -> Delta:
-        """Follow ports, networks, routers or ends, until told to let go of them."""
+        """Follow ports, networks, routers, ends or hosts, until told to let go of them."""
         for target in targets:
             self._ask(host, target)
         return self._noted().get(host, Delta(frozenset(), frozenset()))
@@ -224,6 +224,9 @@ class Reach:
                 self._settle_port(obj.b)
             case Network() | Router():
                 self._settle_device(obj.id)
+            case Host():
+                for host in list(self._asks.get(obj.id, ())):
+                    self._settle_ask(host, obj.id)
 
     def _settle_port(self, id: str) -> None:
         port = self._view.get(Port, id)
@@ -392,6 +395,8 @@ class Reach:
                 now = _Stand(host, target, self._device(target), False)
             case Network() | Router():
                 now = _Stand(host, None, target, False)
+            case Host():
+                now = _Stand(host, target, None, False)
         self._stand(f"{host} {target}", now)
 
     def _stand(self, key: str, now: _Stand | None) -> None:

@@ -66,7 +66,18 @@ def host(n: int) -> str:
 
 
 HOSTS = [host(n) for n in range(3)]
-TARGETS = [network(0), network(2), router(1), port(0), port(7), port(12), END + port(1), END + port(7)]
+TARGETS = [
+    host(1),
+    host(2),
+    network(0),
+    network(2),
+    router(1),
+    port(0),
+    port(7),
+    port(12),
+    END + port(1),
+    END + port(7),
+]
 
 
 def _networks() -> list[list[Object]]:

@@ -38,6 +38,9 @@ def plain_reach(view: View, host: str, asks: set[str]) -> set[str]:
             walk.stand(_device(view, target), gateway=False)
         elif isinstance(found, Network | Router):
             walk.stand(target, gateway=False)
+        elif isinstance(found, Host):
+            walk.add(target)
+            walk.host(target)
     return {id for id in walk.ids if view.find(id) is not None}
 
 

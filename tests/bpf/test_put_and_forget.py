@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from onehop.agent.records import Records, connection_id, far_tuple, near_tuple, reply_tuple
-from onehop.datapath.traffic import Record, TupleKey
-from onehop.datapath.words import Action, Life
+from onehop.datapath.layouts import ip6
+from onehop.datapath.traffic import Ends, Record, TupleKey
+from onehop.datapath.words import Action, Life, RecordFlag
 from onehop.model.vocabulary import Drop
 from onehop.simulation.packet import Udp
 from tests.bpf.test_connections import BACK, UDP, hide, hint, key, record
@@ -75,6 +76,40 @@ def test_the_record_that_was_used_later_stays(world: World, records: Records) ->
     assert records.get(at) == one
     assert records.put(at, newer)
     assert records.get(at) == newer
+    assert opened(world, A) == 1
+
+
+def translated(world: World, at: TupleKey, one: Record, source: str) -> tuple[Record, TupleKey]:
+    """The record of a connection that its owner knows by another source; and the tuple that it knows."""
+    home = Ends(ip6(source), at.dst, 4001, at.dst_port)
+    known = TupleKey(at.port, home.src, home.dst, home.src_port, home.dst_port, at.protocol)
+    return msgspec.structs.replace(one, flags=RecordFlag.TRANSLATED, home=home), known
+
+
+def test_a_translated_record_is_found_by_what_its_owner_sends_as_long_as_it_is_there(
+    world: World, records: Records
+) -> None:
+    at, one = kept(world)
+    records.forget(at)
+    moved, known = translated(world, at, one, "10.0.1.77")
+    assert records.put(at, moved)
+    assert (world.tables["translated"].lookup(known), world.tables["uses"].lookup(0)) == (at, 1)
+    assert near_tuple(at, moved) == known
+    later, other = translated(world, at, msgspec.structs.replace(one, used=one.used + 1), "10.0.1.78")
+    assert records.put(at, later)
+    assert dict(world.tables["translated"].items()) == {other: at}
+    assert records.forget(at)
+    assert not dict(world.tables["translated"].items())
+
+
+def test_what_its_owner_sends_is_of_the_connection_that_is_there(world: World, records: Records) -> None:
+    at, one = kept(world)
+    records.forget(at)
+    first, known = translated(world, at, one, "10.0.1.77")
+    another = msgspec.structs.replace(at, src_port=1)
+    assert records.put(at, first) and records.put(another, first)
+    assert records.get(another) is None
+    assert dict(world.tables["translated"].items()) == {known: at}
     assert opened(world, A) == 1
 
 
