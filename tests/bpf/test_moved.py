@@ -22,6 +22,7 @@ from tests.bpf.world import (
     UNDERLAY,
     WEB,
     A,
+    B,
     C,
     D,
     Sent,
@@ -151,4 +152,4 @@ def test_what_was_forwarded_leaves_nothing_in_the_flow_cache(world: World) -> No
 
 def test_this_host_is_no_former_host(world: World) -> None:
     came(world, D, THIS_HOST)
-    assert world.arrive(world.wrapped(A, 99, frame(D, A, UDP))).drop is Drop.FORGED_SOURCE
+    assert world.arrive(world.wrapped(A, B, frame(D, A, UDP))).drop is Drop.FORGED_SOURCE

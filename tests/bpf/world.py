@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from onehop.datapath.extents import REST
+from onehop.datapath.injection import Mark
 from onehop.datapath.layouts import ip6
 from onehop.datapath.lists import lists_of
 from onehop.datapath.programs import Datapath
@@ -207,6 +208,9 @@ class World:
     def put_list(self, id: int, rules: Sequence[Rule]) -> None:
         self.lists["rule_lists"].put(id, rules)
 
+    def put_hops(self, group: int, hops: Sequence[Hop]) -> None:
+        self.lists["hop_groups"].put(group, hops)
+
     def put_acl(self, place: int, acl: int, rules: Sequence[Rule], *, stateful: bool = False) -> None:
         """The list of a place with one ACL in it."""
         self.put_list(acl, rules)
@@ -303,8 +307,9 @@ class World:
         frame = build(frame) if isinstance(frame, Frame) else frame
         return self._run("from_port", frame, SkBuff(ifindex=self.interfaces[port]))
 
-    def inject(self, port: int, frame: bytes) -> Sent:
-        return self._run("inject", frame, SkBuff(mark=port))
+    def injected(self, mark: Mark, frame: bytes) -> Sent:
+        """What the agent sends."""
+        return self._run("inject", frame, SkBuff(**mark._asdict()))
 
     def wrapped(
         self, target: int, source: int, frame: Frame | bytes, flags: TunnelFlag = LEARN, **fields: Any

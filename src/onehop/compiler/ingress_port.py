@@ -45,7 +45,8 @@ def port(to: Scope, id: str) -> None:
     assert port is not None
     face = to.one(facts.face(to.device(port)))
     if face is None:
-        return  # its device is not followed
+        _end(to, port)
+        return
     peer = to.peer(id)
     plug = _plug(to, port)
     inside, outside = security_groups.lists(to, port)
@@ -68,6 +69,14 @@ def port(to: Scope, id: str) -> None:
     to.row("ports", port.key, row)
     if plug.interface is not None:
         to.row("interfaces", InterfaceKey(plug.interface.ifindex, plug.vlan), port.key)
+
+
+def _end(to: Scope, port: Port) -> None:
+    """A port whose device is not followed: packets come from it, and go back to where it is."""
+    plug = _plug(to, port)
+    if plug.host not in (0, THIS_HOST):
+        zone = to.zone(to.device(port))
+        to.row("ports", port.key, structs.Port(0, _KINDS[port.kind], bytes(6), zone=zone, host=plug.host))
 
 
 def _flags(to: Scope, port: Port, face: facts.Face, plug: Plug) -> PortFlag:

@@ -74,9 +74,9 @@ from onehop.model.nat import BLOCK
 from onehop.model.vocabulary import MAX_DEVICES, Drop, Stage, TunnelFlag
 
 __all__ = [
-    "CONSTANTS", "ENUMERATIONS", "EVENTS", "LAYOUTS", "LISTS", "MAX_JUMPS", "OF_IPV6", "PLACE_PORT",
-    "PLACE_TUNNEL", "SOURCE_BITS", "TABLES", "THIS_HOST", "List", "Role", "Table", "key_codec", "table",
-    "value_codec",
+    "CONSTANTS", "ENUMERATIONS", "EVENTS", "GIVES_UP", "LAYOUTS", "LISTS", "MAX_JUMPS", "OF_IPV6",
+    "PLACE_PORT", "PLACE_TUNNEL", "SOURCE_BITS", "STRANGE_PEER", "TABLES", "THIS_HOST", "List", "Role",
+    "Table", "key_codec", "table", "value_codec",
 ]  # fmt: skip
 
 NO_PREALLOC = 1  # BPF_F_NO_PREALLOC: memory as it is used; LPM tries insist on it
@@ -214,6 +214,8 @@ SOURCE_BITS = 96  # of a SourceKey before its address: port, MAC, version
 OF_IPV6 = 1 << 31  # in PrefixKey.of, so that ::/0 does not hold v4-mapped addresses
 PLACE_PORT = 1 << 30
 PLACE_TUNNEL = 1 << 31
+STRANGE_PEER = 64  # beside tunnel flags: the host that it came from is not known either
+GIVES_UP = 128  # beside them: nothing was found out about it
 MAX_JUMPS = 8  # lists within lists
 MAX_CAPTURE = 2048  # bytes of a packet that an event carries
 
@@ -231,7 +233,7 @@ ENUMERATIONS: tuple[type[enum.IntEnum] | type[enum.IntFlag], ...] = (
     words.SourceFlag, words.NeighbourFlag, words.RouteAction, words.RouteFlag, words.RuleAction,
     words.RuleFlag, words.MatchField, words.Fragment,
     words.ConnectionState, words.Life, words.RecordFlag, words.FlowKind, words.FlowFlag,
-    words.Budget, words.EventKind, words.Action, words.Copy,
+    words.Budget, words.EventKind, words.Injection, words.Action, words.Copy,
 )  # fmt: skip
 CONSTANTS: dict[str, int] = {
     "MAX_DEVICES": MAX_DEVICES,
@@ -245,6 +247,8 @@ CONSTANTS: dict[str, int] = {
     "OF_IPV6": OF_IPV6,
     "PLACE_PORT": PLACE_PORT,
     "PLACE_TUNNEL": PLACE_TUNNEL,
+    "STRANGE_PEER": STRANGE_PEER,
+    "GIVES_UP": GIVES_UP,
 }
 
 _BY_NAME = {one.name: one for one in TABLES}

@@ -201,11 +201,19 @@ class EventKind(IntEnum):
     ROUTER_SOLICITATION = 3
     LEARNED_MAC = 4  # `mac` was seen behind `port` on the network `segment`
     LEARNED_NEIGHBOUR = 5  # somebody on `segment` said that `address` is at `mac`
-    NOT_FOLLOWED = 6  # a packet needs `segment`, a key that is in no table
+    NOT_FOLLOWED = 6  # a packet needs the port `segment`, which is in no table; `action` 1: only as an end
     LOG = 7  # the rule `id` matched, and did `action`
     TABLE_FULL = 8  # `port` may open no more connections
     SERVICE = 9  # for an address of a router, and left to the agent
     NAT_LOW = 10  # `port` will soon have no port left of those that it shares by the rule `id`
+    STRANGER = 11  # from `address`, a packet of a port `segment` for `id` here; `action`: how it came
+
+
+class Injection(IntEnum):
+    """What a frame is that the agent sends out of the injection device: the upper 8 bits of its mark."""
+
+    FROM_PORT = 0xB7
+    FROM_TUNNEL = 0xB8
 
 
 class Action(IntEnum):

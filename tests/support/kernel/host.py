@@ -19,6 +19,7 @@ import msgspec
 from onehop.compiler.compile import Compiler, Local
 from onehop.compiler.facts import Interface
 from onehop.datapath.attach import Attachment, Direction, attach
+from onehop.datapath.injection import Mark, from_port, from_stranger
 from onehop.datapath.layouts import codec
 from onehop.datapath.programs import load
 from onehop.datapath.ringbuf import Ring
@@ -131,6 +132,7 @@ class KernelHost:
         self.time = 0.0
         self._waiting = WaitingRoom()
         self._ready: list[tuple[Waiting, str]] = []
+        self._vain: list[tuple[Mark, bytes]] = []  # what needs something that is nowhere, as it goes back in
         self._names = Names()
         self._names.add(view)
         self._compiler = Compiler(id)
@@ -190,8 +192,10 @@ class KernelHost:
             return []
         if is_uplink(self.view, interface):
             return [Delivered(self.id, interface.id, build(question))]
-        skb = SkBuff(mark=interface.key, priority=asker.key, ifindex=self._inject.ifindex)
-        return self._run("inject", build(question), skb, None)
+        return self._inject_frame(from_port(interface.key, asker.key), build(question))
+
+    def _inject_frame(self, mark: Mark, frame: bytes) -> list[Event]:
+        return self._run("inject", frame, SkBuff(**mark._asdict(), ifindex=self._inject.ifindex), None)
 
     def resume(self) -> list[Event]:
         """The packets go on whose next hop has been found meanwhile."""
@@ -227,6 +231,8 @@ class KernelHost:
         (verdict,) = verdicts
         events = [*self._told(verdict, out, came), *self._said(verdict)]
         self.tables.end_waiting()
+        vain, self._vain = self._vain, []
+        events += [event for mark, data in vain for event in self._inject_frame(mark, data)]
         self.runs.append(Run(self.id, verdict, tuple(events)))
         return events
 
@@ -312,6 +318,10 @@ class KernelHost:
                 return [Left(self.id, Request(Ask.BLOCKS, port, b"", None, self._shared_rule(said.id)))]
             case EventKind.DHCP | EventKind.ROUTER_SOLICITATION:
                 return [Left(self.id, Request(_ASKS[said.kind], port, data))]
+            case EventKind.NOT_FOLLOWED:
+                self._vain.append((from_port(said.port, gives_up=Drop.NOT_FOLLOWED), data))
+            case EventKind.STRANGER:
+                self._vain.append((from_stranger(said.id, said.segment, said.action, gives_up=True), data))
             case EventKind.LOG:
                 return [Logged(self.id, self._log(said))]
             case EventKind.LEARNED_MAC:

@@ -202,10 +202,12 @@ def test_a_port_whose_device_is_not_followed_has_no_rows() -> None:
     assert small.port("web/edge").peer == port
 
 
-def test_a_network_that_goes_takes_its_ports_rows_along() -> None:
+def test_of_a_port_without_its_network_only_its_place_is_known() -> None:
     small = Small(ROUTED)
     small.remove(small.id(ModelNetwork, "web"))
-    assert list(small.table("ports")) == [small.key("edge/web")]
+    ports = small.table("ports")
+    assert [key for key, port in ports.items() if port.device] == [small.key("edge/web")]
+    assert all(port.host not in (0, THIS_HOST) for port in ports.values() if not port.device)
     assert not small.table("interfaces")
 
 

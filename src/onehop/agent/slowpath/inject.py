@@ -1,18 +1,20 @@
-"""Sends frames into the pipeline as if a port had: out of the injection device, marked with the port's key.
+"""Sends frames into the pipeline as if a port had, or another host: out of the injection device, with a mark.
 
-The program at its egress takes the mark for the port and runs what runs at every port. A frame that it does
-not take is dropped there; nothing sent here reaches the host's own stack.
+The program at its egress goes by the mark and runs what runs at every port, or for what comes from the
+underlay. A frame that it does not take is dropped there; nothing sent here reaches the host's own stack.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 
 from onehop.agent.slowpath.frames import completed
+from onehop.datapath.injection import Mark, from_port
 
 __all__ = ["Injector"]
 
-_SO_MARK = 36
+_SO_MARK, _SO_PRIORITY = 36, 12
 MAX_FRAME = 65535
 
 
@@ -25,10 +27,15 @@ class Injector:
         self._socket.bind((device, 0))
         self.lost = 0
 
-    def send(self, port: int, frame: bytes) -> None:
-        """Send as the port with this key. Like any frame it may get lost."""
+    def send(self, port: int, frame: bytes, asker: int = 0) -> None:
+        """Send as the port with this key; as a router's port in the name of a machine's port."""
+        self.inject(from_port(port, asker), frame)
+
+    def inject(self, mark: Mark, frame: bytes) -> None:
+        """Like any frame it may get lost."""
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_MARK, port)
+            for option, value in ((_SO_MARK, mark.mark), (_SO_PRIORITY, mark.priority)):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, value.to_bytes(4, sys.byteorder))
             self._socket.send(completed(frame))
         except OSError:
             self.lost += 1

@@ -9,6 +9,7 @@
  *
  * What the next program needs to know travels in skb->cb, and in the walk.
  */
+#include "beyond.h"
 #include "flood.h"
 #include "hand_over.h"
 #include "moved.h"
@@ -28,7 +29,7 @@ enum { CB_PORT, CB_PLACE, CB_TUNNEL, CB_HOST, CB_HOW };
 #define CB_ASKER CB_HOST /* of what a router sends: the port for which it does */
 #define CB_SOURCE CB_PLACE /* from the tunnel, the place is PLACE_TUNNEL | port */
 #define CB_UPLINK CB_TUNNEL /* for from_outside */
-#define AT_INGRESS 1 /* in CB_HOW: redirect_peer works */
+#define AT_INGRESS 1 /* in CB_HOW: redirect_peer works; from bit 8 on, why a packet waits no longer */
 #define IN_FULL 2 /* in CB_HOW: what came by an uplink is judged here */
 #define UNCACHED 4 /* in CB_HOW: for from_outside */
 
@@ -95,6 +96,17 @@ inline_ int refused(__u32 port, __u32 reason, __u32 bytes)
 		v->drop = reason;
 		v->stage = STAGE_UNDERLAY;
 		v->source = port;
+	}
+	return TC_ACT_SHOT;
+}
+
+inline_ int left(void)
+{
+	struct verdict *v = verdict_at();
+
+	if (v) {
+		__builtin_memset(v, 0, __builtin_offsetof(struct verdict, copied));
+		v->action = ACTION_SLOW_PATH;
 	}
 	return TC_ACT_SHOT;
 }
@@ -196,8 +208,10 @@ stage_ int locate(struct walk *w)
 	if (!w)
 		return DROPPED;
 	port = bpf_map_lookup_elem(&ports, &w->target);
-	if (!port)
+	if (!port) {
+		w->missing = w->target;
 		return drop(w, STAGE_EGRESS_PORT, DROP_NOT_FOLLOWED);
+	}
 	w->out = *port;
 	w->out_key = w->target;
 	cross_zone(w, port->zone);
@@ -314,8 +328,6 @@ inline_ int begin(struct __sk_buff *skb, struct walk *w)
 
 SEC("tc") int simulate(struct __sk_buff *skb)
 {
-	__u32 place = skb->cb[CB_PLACE], asker = skb->cb[CB_ASKER];
-	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
 	struct walk *w = walk_at(0);
 	int end;
 
@@ -323,6 +335,7 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	reset(w);
 	w->origin = w->owner = skb->cb[CB_PORT];
+	w->gives_up = skb->cb[CB_HOW] >> 8;
 	end = begin(skb, w);
 	if (!end)
 		end = enter(w, w->origin);
@@ -332,8 +345,8 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	}
 	if (!end)
 		end = w->in.flags & PORT_FLAG_ON_ROUTER && w->in.peer ? emit(skb, w) : send(skb, w);
-	if (asker)
-		w->origin = asker;
+	if (skb->cb[CB_ASKER])
+		w->origin = skb->cb[CB_ASKER];
 	if (end == REPLY) {
 		end = answer_outside(skb, w);
 		if (end == DROPPED && w->hint)
@@ -341,16 +354,18 @@ SEC("tc") int simulate(struct __sk_buff *skb)
 	}
 	if (end == OUTPUT)
 		end = locate(w);
+	if (!skb->cb[CB_ASKER])
+		end = missed(skb, w, end);
 	if (end == OUTPUT && w->host == THIS_HOST)
 		end = arrive_here(skb, w);
-	return end == OUTPUT ? put_out(skb, w, place, at_ingress) : conclude(skb, w, end);
+	if (end != OUTPUT)
+		return conclude(skb, w, end);
+	return put_out(skb, w, skb->cb[CB_PLACE], skb->cb[CB_HOW] & AT_INGRESS);
 }
 
 /* A packet from outside: the port that it is for judges it. What is for none, this host judges. */
 SEC("tc") int choose_target(struct __sk_buff *skb)
 {
-	__u32 place = skb->cb[CB_PLACE];
-	bool at_ingress = skb->cb[CB_HOW] & AT_INGRESS;
 	struct walk *w = walk_at(0);
 	int end;
 
@@ -366,10 +381,11 @@ SEC("tc") int choose_target(struct __sk_buff *skb)
 	}
 	if (end == OUTPUT)
 		end = fits_there(w);
+	end = missed(skb, w, end);
 	if (end != OUTPUT)
 		return conclude(skb, w, end);
 	if (w->host != THIS_HOST)
-		return put_out(skb, w, place, at_ingress);
+		return put_out(skb, w, skb->cb[CB_PLACE], skb->cb[CB_HOW] & AT_INGRESS);
 	skb->cb[CB_UPLINK] = w->origin;
 	skb->cb[CB_PORT] = w->target;
 	skb->cb[CB_HOST] = THIS_HOST;
@@ -474,11 +490,49 @@ SEC("tc") int from_port(struct __sk_buff *skb)
 	return refused(port, DROP_INTERNAL, skb->len);
 }
 
-/* At the egress of the injection device: clones to send on, and what the agent sends as the port skb->mark. What it
- * sends as a router's port, which is on no host, goes out in the name of the machine's port skb->priority. */
+/* What a port sends: `mark` is its key. What a router's port sends, which is on no host, goes out in the name of a
+ * machine's port; `priority` is that one's key, and why a packet that waited waits no longer. */
+inline_ int inject_from_port(struct __sk_buff *skb, __u32 port, __u32 priority)
+{
+	skb->cb[CB_PORT] = port;
+	skb->cb[CB_PLACE] = PLACE_PORT | port;
+	skb->cb[CB_ASKER] = priority & 0xffffff;
+	skb->cb[CB_HOW] = priority >> 24 << 8;
+	bpf_tail_call(skb, &steps, STEP_SIMULATE);
+	return TC_ACT_SHOT;
+}
+
+/* What has come from a stranger: `mark` is the key of the port that it is for, `priority` the source port's key and
+ * the flags that it came with. The agent has seen that the source is where it should be. */
+inline_ int inject_from_tunnel(struct __sk_buff *skb, __u32 target, __u32 priority)
+{
+	__u32 source = priority & 0xffffff, how = priority >> 24, id;
+	struct port *port = bpf_map_lookup_elem(&ports, &source);
+	struct host *host;
+
+	if (how & GIVES_UP)
+		return how & STRANGE_PEER ? refused(0, DROP_UNKNOWN_PEER, skb->len) :
+					    refused(source, DROP_FORGED_SOURCE, skb->len);
+	id = port ? port->host : 0;
+	host = bpf_map_lookup_elem(&hosts, &id);
+	if (!id || id == THIS_HOST || !host)
+		return refused(source, DROP_FORGED_SOURCE, skb->len);
+	if (host->flags & HOST_FLAG_FENCED)
+		return refused(source, DROP_FENCED, skb->len);
+	skb->cb[CB_PORT] = target;
+	skb->cb[CB_SOURCE] = source;
+	skb->cb[CB_TUNNEL] = how & KNOWN_FLAGS;
+	skb->cb[CB_HOST] = id;
+	skb->cb[CB_HOW] = 0;
+	bpf_tail_call(skb, &steps, STEP_RECEIVE);
+	return TC_ACT_SHOT;
+}
+
+/* At the egress of the injection device: clones to send on, and what the agent sends. Anything else that may find its
+ * way there lacks the mark. */
 SEC("tc") int inject(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, mark, priority;
 	struct job *job = bpf_map_lookup_elem(&jobs, &zero);
 
 	if (job && job->active) {
@@ -490,14 +544,15 @@ SEC("tc") int inject(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 		return send_to(skb, &flow);
 	}
-	if (!skb->mark)
-		return TC_ACT_SHOT;
-	skb->cb[CB_PORT] = skb->mark;
-	skb->cb[CB_PLACE] = PLACE_PORT | skb->mark;
-	skb->cb[CB_ASKER] = skb->priority;
-	skb->cb[CB_HOW] = 0;
-	skb->mark = 0;
-	bpf_tail_call(skb, &steps, STEP_SIMULATE);
+	mark = skb->mark;
+	priority = skb->priority;
+	skb->mark = skb->priority = 0;
+	switch (mark >> 24) {
+	case INJECTION_FROM_PORT:
+		return inject_from_port(skb, mark & 0xffffff, priority);
+	case INJECTION_FROM_TUNNEL:
+		return inject_from_tunnel(skb, mark & 0xffffff, priority);
+	}
 	return TC_ACT_SHOT;
 }
 
@@ -597,6 +652,8 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 			return out_by(skb, f, true);
 	}
 	host = believed(&a);
+	if (host < 0 && is_here(&a) && is_stranger(&a, -host) && tell_of_stranger(skb, &a, -host))
+		return left();
 	if (host < 0)
 		return refused(host == -DROP_UNKNOWN_PEER ? 0 : a.source, -host, skb->len);
 	if (!is_here(&a))

@@ -10,6 +10,7 @@ enum error {
 	ERROR_REJECTED,
 	ERROR_NO_SUCH_PORT,
 	ERROR_TOO_BIG,
+	ERROR_NO_NEIGHBOUR,
 };
 
 inline_ bool may_tell(const struct walk *w)
@@ -25,10 +26,10 @@ inline_ bool may_tell(const struct walk *w)
 
 inline_ void set_error(struct walk *w, __u32 error, __u32 mtu)
 {
-	static const __u8 v4[][2] = { { 11, 0 }, { 3, 0 }, { 3, 13 }, { 3, 3 }, { 3, 4 } };
-	static const __u8 v6[][2] = { { 3, 0 }, { 1, 0 }, { 1, 1 }, { 1, 4 }, { 2, 0 } };
+	static const __u8 v4[][2] = { { 11, 0 }, { 3, 0 }, { 3, 13 }, { 3, 3 }, { 3, 4 }, { 3, 1 } };
+	static const __u8 v6[][2] = { { 3, 0 }, { 1, 0 }, { 1, 1 }, { 1, 4 }, { 2, 0 }, { 1, 3 } };
 
-	if (error > ERROR_TOO_BIG)
+	if (error > ERROR_NO_NEIGHBOUR)
 		return;
 	w->error_type = w->packet.version == 4 ? v4[error][0] : v6[error][0];
 	w->error_code = w->packet.version == 4 ? v4[error][1] : v6[error][1];

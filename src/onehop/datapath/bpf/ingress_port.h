@@ -12,8 +12,10 @@ stage_ int enter(struct walk *w, __u32 key)
 
 	if (!w)
 		return DROPPED;
-	if (!port)
+	if (!port || !port->device) {
+		w->missing = w->depth ? key : 0;
 		return drop(w, STAGE_INGRESS_PORT, w->depth ? DROP_NOT_FOLLOWED : DROP_PORT_DOWN);
+	}
 	if (w->depth >= MAX_DEVICES)
 		return drop(w, STAGE_INGRESS_PORT, DROP_TOO_MANY_DEVICES);
 	w->in = *port;

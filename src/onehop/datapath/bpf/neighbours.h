@@ -135,6 +135,8 @@ inline_ int ask_neighbour(struct __sk_buff *skb, struct walk *w, struct learned_
 
 	if (w->probe)
 		return LEFT;
+	if (w->gives_up)
+		return drop(w, STAGE_NEIGHBOURS, w->gives_up);
 	if (pending && now() - pending->seen < PENDING_LIFE)
 		return LEFT;
 	news.address = w->next_hop;
@@ -181,8 +183,10 @@ stage_ int resolve(struct __sk_buff *skb, struct walk *w)
 		set_macs(w, nobody);
 		return GO;
 	}
-	if (w->out.peer && !peer)
+	if (w->out.peer && !peer) {
+		w->missing = w->out.peer;
 		return drop(w, STAGE_NEIGHBOURS, DROP_NOT_FOLLOWED);
+	}
 	if (peer && peer->flags & PORT_FLAG_ON_ROUTER) {
 		if (!known && w->has_next_hop)
 			return drop(w, STAGE_NEIGHBOURS, DROP_NO_NEIGHBOUR);

@@ -11,8 +11,10 @@ stage_ int leave_by(struct walk *w, __u32 key)
 
 	if (!w)
 		return DROPPED;
-	if (!port)
+	if (!port || !port->device) {
+		w->missing = key;
 		return drop(w, STAGE_EGRESS_PORT, DROP_NOT_FOLLOWED);
+	}
 	w->out = *port;
 	w->out_key = key;
 	v = &w->visits[(w->depth - 1) & (MAX_DEVICES - 1)];

@@ -110,6 +110,7 @@ struct walk {
 	__u32 place_in, place_out; /* for rules */
 	__u32 quota; /* of the origin */
 	__u32 host; /* that the packet came from, or goes to */
+	__u32 missing; /* a port that is in no table */
 
 	/* what it belongs to */
 	struct record record;
@@ -118,6 +119,7 @@ struct walk {
 	__u8 kept; /* enum flow_kind */
 	__u8 tunnel; /* enum tunnel_flag that it travels with */
 	__u8 connected;
+	__u8 gives_up; /* enum drop: of a packet that waited for the agent, why it waits no longer */
 	__u8 unpaired; /* the origin's MAC is its own, and not to be learned */
 	__u8 translated; /* addresses or ports are no longer the original ones */
 	__u8 dynamic; /* a shared address has been given on this walk */

@@ -24,6 +24,10 @@
 
 #define PLACE_TUNNEL 2147483648
 
+#define STRANGE_PEER 64
+
+#define GIVES_UP 128
+
 /* Where in its walk a packet is. A file of `simulation/`, of `compiler/` and of `datapath/bpf/` each. */
 enum stage {
 	STAGE_INGRESS_PORT = 1,
@@ -275,7 +279,15 @@ enum event_kind {
 	EVENT_KIND_TABLE_FULL = 8,
 	EVENT_KIND_SERVICE = 9,
 	EVENT_KIND_NAT_LOW = 10,
-	EVENT_KIND_COUNT = 11,
+	EVENT_KIND_STRANGER = 11,
+	EVENT_KIND_COUNT = 12,
+};
+
+/* What a frame is that the agent sends out of the injection device: the upper 8 bits of its mark. */
+enum injection {
+	INJECTION_FROM_PORT = 183,
+	INJECTION_FROM_TUNNEL = 184,
+	INJECTION_COUNT = 185,
 };
 
 /* What became of a packet. */
