@@ -119,7 +119,10 @@ class World:
         return 4 if self.family == "v4" else 6
 
     def is_gateway(self, ip: Ip) -> bool:
-        return any(subnet.gateway == str(ip) for subnet in self.view.all(Subnet))
+        if any(subnet.gateway == str(ip) for subnet in self.view.all(Subnet)):
+            return True
+        routers = (port for port in self.view.all(Port) if port.router is not None)
+        return any(str(ip) in _called(self.view, port) for port in routers)
 
     def is_local(self, at: Port, ip: Ip) -> bool:
         return any(ip in parse_cidr(subnet.cidr) for subnet in self.view.subnets(at.network or ""))
@@ -152,3 +155,9 @@ class World:
             return self.gateway(at).mac
         except LookupError:
             return NOBODY
+
+
+def _called(view: View, port: Port) -> set[str]:
+    """The addresses that a router's port answers for."""
+    own = {address.ip for address in port.addresses if address.ip is not None}
+    return own | {str(ip) for ip in external_addresses(view, port.id)}
