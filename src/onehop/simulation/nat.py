@@ -58,6 +58,7 @@ from onehop.simulation.verdict import Ask, Request
 
 TRIED = 64  # candidates for a shared port
 LOW = 8  # if that many are taken, the agent is told
+STRIDE = BLOCK + 1  # from one candidate to the next: another block, for one may be full
 EVERYTHING: dict[int, Prefix] = {4: parse_cidr("0.0.0.0/0"), 6: parse_cidr("::/0")}
 
 
@@ -303,7 +304,7 @@ def _chosen(walk: Walk, rule: NatRule, ends: Tuple) -> tuple[Ip, int]:
 
 def _candidates(ends: Tuple, blocks: list[SnatBlock]) -> Iterator[tuple[Ip, int]]:
     for i in range(TRIED if blocks else 0):
-        x = (connection_hash(ends, 0) + i) % (len(blocks) * BLOCK)
+        x = (connection_hash(ends, 0) + i * STRIDE) % (len(blocks) * BLOCK)
         block = blocks[x // BLOCK]
         yield parse_ip(block.ip), block.first + x % BLOCK
 

@@ -86,6 +86,14 @@ def test_a_port_that_has_none_left_says_so(bench: Bench) -> None:
     ]
 
 
+def test_what_is_dropped_counts_for_more_than_what_runs_out(bench: Bench) -> None:
+    bench.low()
+    bench.refused += 1
+    bench.low(after=1)
+    bench.low(after=PATIENCE)
+    assert len(bench.said) == 1
+
+
 def test_a_warning_goes_when_nothing_has_been_short_for_a_while(bench: Bench) -> None:
     bench.low()
     bench.low(after=PATIENCE)

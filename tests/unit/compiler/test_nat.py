@@ -19,6 +19,7 @@ from onehop.datapath.structs import (
     NatForwardKey,
     NatSource,
     NeighbourKey,
+    RouterAddressKey,
 )
 from onehop.datapath.words import NatAction, NatDestinationFlag, NeighbourFlag, PortFlag, RouterFlag
 from onehop.model import Binding, FloatingIp, Host, Link, NatRule, Network, Object, Port, SnatBlock
@@ -410,6 +411,18 @@ links: {l: {a: one/to, b: two/to}}
     mac = bytes.fromhex(small.get(Port, "two/to").mac.replace(":", ""))
     for address in ("198.51.100.8", "198.51.100.9"):
         assert small.table("neighbours")[NeighbourKey(small.key("one/to"), ip(address))].mac == mac
+
+
+def test_a_router_calls_addresses_its_own_of_which_rules_use_single_ports(cloud: Nat) -> None:
+    before = set(cloud.table("router_addresses"))
+    cloud.rule("edge/out", action="snat", pools=POOL)
+    forward = {"action": "dnat", "protocol": "tcp", "ports": "80", "internal": "10.0.1.5/32"}
+    cloud.rule("edge/out", external="198.51.100.17/32", **forward)
+    cloud.rule("edge/out", action="static", external="198.51.100.18/32", internal="10.0.1.6/32")
+    edge = cloud.router("edge")
+    assert set(cloud.table("router_addresses")) - before == {
+        RouterAddressKey(edge, ip(f"198.51.100.{n}")) for n in (17, 30, 31)
+    }
 
 
 def test_a_ports_own_address_goes_before_anothers_external_one(cloud: Nat) -> None:

@@ -111,6 +111,8 @@ class Shares:
         if refused > before:
             self._seen[share.port] = refused
             self._say(share, "new connections are dropped: no port is left to it of the addresses shared by")
+        elif in_vain and share.port in self._warned:
+            self._warned[share.port].until = self._clock() + SHOWN
         elif in_vain:
             self._say(share, "runs out of ports of the addresses shared by")
 

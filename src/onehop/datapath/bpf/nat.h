@@ -94,6 +94,7 @@ stage_ int destination_nat(struct walk *w)
 /* --- sources ------------------------------------------------------------------------------------------ */
 
 #define CANDIDATES 64
+#define STRIDE (BLOCK_PORTS + 1) /* from one to the next: another block, for one may be full */
 #define ENOUGH 7 /* a later candidate than this: the agent is to ask for more blocks */
 
 /* From another address and port: an echo has its id in both. */
@@ -177,7 +178,7 @@ struct candidates {
 
 static int try_port(__u32 i, struct candidates *c)
 {
-	__u32 x = (c->hash + i) % ((__u64)c->count * BLOCK_PORTS), at = c->base + x / BLOCK_PORTS;
+	__u32 x = (c->hash + i * STRIDE) % ((__u64)c->count * BLOCK_PORTS), at = c->base + x / BLOCK_PORTS;
 	struct block *b = bpf_map_lookup_elem(&blocks, &at);
 
 	c->tried = i;
