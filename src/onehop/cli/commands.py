@@ -166,6 +166,44 @@ _CONNECTIONS = (
     ),
 )
 
+_OUTSIDE = (
+    Command(
+        ("uplink",),
+        "Lead an external network to the outside, by an interface of a host. The first uplink makes the "
+        "provider router, with the gateways of the network's subnets; each further one shares the load.",
+        "outward:uplink",
+        (Argument("verb", "What to do.", choices=("add",)),),
+        (
+            Option("network", "The external network.", "NETWORK", required=True, ref="network"),
+            Option("host", "The host, which becomes a gateway.", "HOST", required=True, ref="host"),
+            Option("interface", "Its interface.", "INTERFACE", required=True),
+            Option("vlan", "The VLAN tag there.", "N"),
+            Option(
+                "address",
+                "An address there with its prefix length. Repeat for more.",
+                "IP/N",
+                many=True,
+                required=True,
+            ),
+            Option(
+                "next-hop",
+                "A router outside, the default way. Repeat for more.",
+                "IP",
+                many=True,
+            ),
+            Option("router", "What the provider router is called; `provider-NETWORK`, if left out.", "NAME"),
+            WAIT,
+            *COMMON,
+        ),
+        (
+            (
+                "By eth1 of gw1 (the line goes on: `--next-hop 192.0.2.1`)",
+                "onehop uplink add --network public --host gw1 --interface eth1 --address 192.0.2.2/30",
+            ),
+        ),
+    ),
+)
+
 _PROGRAMS = (
     Command(
         ("controller",), "Run a controller: the API and the hosts' feed.", "programs:controller", raw=True
@@ -186,6 +224,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Whole topologies", _STACKS),
     ("Questions", _QUESTIONS),
     ("Connections", _CONNECTIONS),
+    ("The outside", _OUTSIDE),
     ("Who and where", _ACCOUNT),
     ("Programs", _PROGRAMS),
 )

@@ -150,6 +150,8 @@ def _create(noun: Noun) -> Command:
                 many=True,
             )
         )
+    if noun.name == "router":
+        options += OUTWARD
     doc = f"Make {article(noun.words)}. {noun.doc}"
     name = Argument("name", "Its name: a-z, 0-9 and '-'. Made from the id, if left out.", required=False)
     return _command(noun, "create", doc, name, options=(*options, WAIT), examples=_create_examples(noun))
@@ -216,6 +218,23 @@ def _join_token() -> Command:
     return _command(noun, "join-token", doc, _reference(noun), examples=examples)
 
 
+OUTWARD = (
+    Option(
+        "external",
+        "Give it a way out by this network: free addresses there, default routes, and masquerade.",
+        "NETWORK",
+        ref="network",
+    ),
+    Option(
+        "attach",
+        "Attach it to this network. With --external, if left out: to the project's networks that no router "
+        "has; those without subnets are given some. Repeat for more.",
+        "NETWORK",
+        many=True,
+        ref="network",
+    ),
+)
+
 EXAMPLES: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("network", "create"): (
         ("A network with an IPv4 subnet", "onehop network create web --subnet 10.0.1.0/24"),
@@ -253,6 +272,35 @@ EXAMPLES: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
             "A default route",
             "onehop route create default --router edge --destination 0.0.0.0/0 --next-hop 10.0.0.1",
         ),
+    ),
+    ("router", "create"): (
+        ("A way out for all networks of the project", "onehop router create edge --external public"),
+        (
+            "A router for two networks, without a way out",
+            "onehop router create core --attach web --attach db",
+        ),
+    ),
+    ("nat-rule", "create"): (
+        ("Share the port's own address", "onehop nat-rule create --port edge/out --action masquerade"),
+        (
+            "Share more addresses: each has 504 blocks of 128 ports",
+            "onehop nat-rule create --port edge/out --action snat --pool first=203.0.113.8,last=203.0.113.9",
+        ),
+        (
+            "Lead a TCP port inside (`--external 203.0.113.9` to lead it there from another address)",
+            "onehop nat-rule create --port e/out --action dnat --internal 10.0.1.5 --protocol tcp --ports 80",
+        ),
+    ),
+    ("floating-ip", "create"): (
+        (
+            "A free address of the outside for a machine",
+            "onehop floating-ip create --subnet ops:public/v4 --port web/web-1",
+        ),
+        ("Keep one for later", "onehop floating-ip create spare --subnet ops:public/v4"),
+    ),
+    ("floating-ip", "update"): (
+        ("Give it to another machine", "onehop floating-ip update spare --port web/web-2"),
+        ("Take it from whoever has it", "onehop floating-ip update spare --unset port"),
     ),
     ("acl", "create"): (
         (

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from onehop.cli import output, session
+from onehop.cli import output, outward, session
 from onehop.cli.names import Names, suggestion
 from onehop.cli.nouns import SPECIAL, Noun, flag, nouns, settable
 from onehop.cli.parser import closest
@@ -16,6 +16,8 @@ from onehop.client.api import Client
 from onehop.client.errors import ApiError
 
 Json = dict[str, Any]
+# Options that are no fields: they make other objects with the one that they are given with.
+STANDING_FOR_MORE = {"network": ("subnet",), "router": ("external", "attach")}
 
 
 def create(call: Call) -> int:
@@ -34,6 +36,8 @@ def create(call: Call) -> int:
         else:
             made = client.create(noun.plural, body, wait=session.wait(call))
         _print_object(noun, made, call, client)
+        if "made" in made and _format(call) in ("table", "wide"):
+            outward.tell(made["made"], client)
     return 0
 
 
@@ -197,8 +201,9 @@ def _given(noun: Noun, call: Call) -> Json:
         for f in settable(noun)
         if f["name"] in call.options
     }
-    if noun.name == "network" and "subnet" in call.options:
-        body["subnet"] = call.options["subnet"]
+    for name in STANDING_FOR_MORE.get(noun.name, ()):
+        if name in call.options:
+            body[name] = call.options[name]
     return body
 
 

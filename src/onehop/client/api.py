@@ -118,6 +118,10 @@ class Client:
         """Join a router to a network, with the gateway addresses of its subnets."""
         return self.call("POST", f"{_path('routers', router)}/attach", {"network": network}, wait=wait)
 
+    def add_uplink(self, network: str, uplink: Mapping[str, Any], *, wait: float | None = None) -> Json:
+        """Lead an external network outside by an interface of a host."""
+        return self.call("POST", f"{_path('networks', network)}/uplinks", uplink, wait=wait)
+
     def join_token(self, host: str) -> Json:
         """A token by which a host joins, once."""
         return self.call("POST", f"{_path('hosts', host)}/join-token", {})

@@ -23,6 +23,7 @@ from onehop.controller.routes import (
     objects,
     questions,
     system,
+    uplinks,
     watch,
 )
 
@@ -33,6 +34,7 @@ MODULES: Sequence[Any] = (
     objects,
     bulk,
     attach,
+    uplinks,
     connections,
     apply,
     questions,

@@ -16,6 +16,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onehop.controller import audit, idempotency
 from onehop.controller.actor import Actor
@@ -104,13 +105,19 @@ class Engine:
         return self._allocator.free_blocks(sharing)
 
     async def commit(
-        self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None = None
+        self,
+        operations: Sequence[Operation],
+        actor: Actor,
+        idempotency_key: str | None = None,
+        *,
+        request: Any = None,
     ) -> Done:
         """Do all the operations in one transaction, or none. Raises a `Refusal`.
 
         Later operations may refer to what earlier ones made, by name. The cache holds the result when
         this returns, so that the caller reads its own writes. `TooMuch` says that the operations do not
-        fit into one transaction; fewer of them may.
+        fit into one transaction; fewer of them may. `request` is what an idempotency key goes with, where the
+        operations are not the same each time.
         """
         if not operations:
             raise Malformed("there is no operation to do")
@@ -119,7 +126,7 @@ class Engine:
                 f"{len(operations)} operations are beyond the {MAX_BULK} of one bulk; write them as a "
                 "document and use `apply`, which takes any number"
             )
-        once = self._once(operations, actor, idempotency_key)
+        once = self._once(request or _plain(operations), actor, idempotency_key)
         try:
             return await self._commit(operations, actor, once)
         except Unavailable as error:
@@ -138,12 +145,9 @@ class Engine:
         finally:
             draft.choice.forget()
 
-    def _once(
-        self, operations: Sequence[Operation], actor: Actor, idempotency_key: str | None
-    ) -> _Once | None:
+    def _once(self, request: Any, actor: Actor, idempotency_key: str | None) -> _Once | None:
         if idempotency_key is None:
             return None
-        request = [(o.op, o.kind, o.ref, o.body, o.if_match, o.project) for o in operations]
         return _Once(idempotency.store_key(actor.token, idempotency_key), idempotency.digest(request))
 
     async def _commit(self, operations: Sequence[Operation], actor: Actor, once: _Once | None) -> Done:
@@ -260,3 +264,7 @@ class _Once:
 
     key: str
     digest: str
+
+
+def _plain(operations: Sequence[Operation]) -> list[object]:
+    return [(o.op, o.kind, o.ref, o.body, o.if_match, o.project) for o in operations]

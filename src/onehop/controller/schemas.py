@@ -27,6 +27,27 @@ CONVERGENCE: Schema = {
     "type": "object",
     "description": "Only with `wait`: whether every host concerned has applied the change, and who has not.",
 }
+# What stands for more than the router that it is given with: see `routes.outward`.
+SUGAR: Schema = {
+    "external": {
+        "type": ["string", "null"],
+        "x-refers-to": "network",
+        "description": "The external network by which it reaches the outside: joins it to that, with free "
+        "addresses, default routes and masquerade.",
+    },
+    "attach": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "x-refers-to": "network"},
+        "maxItems": 32,
+        "description": "Networks to attach it to. With `external`, if left out: the project's networks that "
+        "no router has; one without subnets is given some.",
+    },
+}
+MADE: Schema = {
+    "type": "array",
+    "items": {"type": "object"},
+    "description": "Only with `external` or `attach`: what else was made or changed.",
+}
 
 
 def ref(name: str) -> Schema:
@@ -80,7 +101,8 @@ def _of_kind(kind: Kind, whole: Schema) -> Iterator[tuple[str, Schema]]:
     required = {field for field in whole.get("required", ()) if not traits[field].assigned}
     yield name, _reply(kind, properties, traits)
     spec = {field: schema for field, schema in properties.items() if not traits[field].read_only}
-    yield f"{name}Spec", an_object(spec, required=required & spec.keys(), doc=kind.doc)
+    sugar = SUGAR if kind.name == "router" else {}
+    yield f"{name}Spec", an_object(spec | sugar, required=required & spec.keys(), doc=kind.doc)
     doc = f"{kind.doc}\n\nWhat can never change may be left out when there is one to replace."
     lasting = {field for field in spec if traits[field].immutable}
     yield f"{name}Replace", an_object(spec, required=(required & spec.keys()) - lasting, doc=doc)
@@ -101,6 +123,8 @@ def _reply(kind: Kind, properties: Schema, traits: dict[str, Trait]) -> Schema:
     extra = {"convergence": CONVERGENCE}
     if kind.name == "token":
         extra["secret"] = {"type": "string", "description": "Told once, in the reply that makes the token."}
+    elif kind.name == "router":
+        extra["made"] = MADE
     return an_object(every | extra, required=every, doc=kind.doc)
 
 

@@ -12,7 +12,7 @@
 Each kind has a section that maps names to fields. Kinds that belong to something nest in it, their section
 named without it: the rules of a security group are its `rules`. A field that refers to something takes a
 reference as in `names`. `attach` joins a router to networks: it stands for a port on each side and the
-link between them.
+link between them. `external` joins it to one by which it reaches the outside: see `outward`.
 
 `parse` checks the shape and gives the entries in an order in which they can be made; `expand` writes out
 the attachments. The controller plans with these entries; `offline` makes objects of them without one.
@@ -21,7 +21,7 @@ the attachments. The controller plans with these entries; `offline` makes object
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from onehop.model.assign import default_gateway
@@ -30,6 +30,7 @@ from onehop.model.fields import trait_of
 from onehop.model.formats import Format, canonical
 from onehop.model.kinds import KINDS, Kind
 from onehop.model.names import Unresolved, resolve
+from onehop.model.outward import MASQUERADE, default_routes, external_network
 from onehop.model.switching import Network
 from onehop.model.view import View
 
@@ -66,6 +67,7 @@ class Attachment:
     router: str
     network: str
     where: str
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ def _object(
     for key, value in body.items():
         if kind.name == "router" and key == "attach":
             attachments.extend(_attachments(path, value, f"{at}.attach", problems))
+        elif kind.name == "router" and key == "external":
+            attachments.extend(_external(path, value, f"{at}.external", problems))
         elif key in nested:
             child, child_field = nested[key]
             _section(child, value, f"{at}.{key}", (child_field, path), entries, attachments, problems)
@@ -183,6 +187,13 @@ def _attachments(router: str, value: object, where: str, problems: list[Problem]
         return
     for i, network in enumerate(value):
         yield Attachment(router, cast(str, network), f"{where}[{i}]")
+
+
+def _external(router: str, value: object, where: str, problems: list[Problem]) -> Iterator[Attachment]:
+    if isinstance(value, str):
+        yield Attachment(router, value, where, external=True)
+    elif value is not None:
+        problems.append(Problem(where, "is one network"))
 
 
 def _ranks() -> dict[str, int]:
@@ -213,15 +224,25 @@ def expand(document: Document, view: View, project: str | None) -> tuple[Entry, 
     entries = list(document.entries)
     for attachment in document.attachments:
         try:
-            subnets = _subnets(document, attachment.network, view, project)
+            entries.extend(_written_out(document, attachment, view, project))
         except Unresolved as error:
             problems.append(Problem(attachment.where, str(error)))
-        else:
-            entries.extend(attach(attachment.router, attachment.network, subnets, attachment.where))
     if problems:
         raise Invalid(problems)
     entries.sort(key=lambda entry: _RANK[entry.kind.name])
     return tuple(entries)
+
+
+def _written_out(document: Document, attachment: Attachment, view: View, project: str | None) -> list[Entry]:
+    router, network, where = attachment.router, attachment.network, attachment.where
+    if attachment.external and not _is_here(document, network):
+        network = external_network(network, view, project)
+    make = lead_outside if attachment.external else attach
+    return make(router, network, _subnets(document, network, view, project), where)
+
+
+def _is_here(document: Document, network: str) -> bool:
+    return any(e.kind.name == "network" and e.path == network for e in document.entries)
 
 
 def attach(router: str, network: str, subnets: list[tuple[str, str]], where: str) -> list[Entry]:
@@ -243,13 +264,31 @@ def attach(router: str, network: str, subnets: list[tuple[str, str]], where: str
     ]
 
 
+def lead_outside(router: str, network: str, subnets: list[tuple[str, str]], where: str) -> list[Entry]:
+    """What gives a router a way out by an external network: joined to it, with addresses of its own there,
+    default routes to the gateways, and masquerade of what leaves."""
+    inside, outside, link = attach(router, network, subnets, where)
+    addresses = [{"subnet": subnet} for subnet, _ in subnets]
+    mine = replace(inside, body={"kind": "router", "addresses": addresses})
+    routes = [
+        Entry(KINDS["route"], f"{router}/{name}", name, where, fields, ("router", router))
+        for name, fields in default_routes(subnets, inside.path)
+    ]
+    rule = Entry(
+        *(KINDS["nat-rule"], f"{inside.path}/{MASQUERADE}", MASQUERADE, where),
+        {"action": "masquerade"},
+        ("port", inside.path),
+    )
+    return [mine, outside, link, *routes, rule]
+
+
 def _subnets(document: Document, network: str, view: View, project: str | None) -> list[tuple[str, str]]:
     """The subnets of a network, in the document or outside, with their gateways."""
     here = {
         e.path: e for e in document.entries if e.kind.name == "subnet" and e.parent == ("network", network)
     }
     found = {path: _gateway(entry) for path, entry in here.items()}
-    known = any(e.kind.name == "network" and e.path == network for e in document.entries)
+    known = _is_here(document, network)
     try:
         id = resolve(network, KINDS["network"], view, project)
     except Unresolved:

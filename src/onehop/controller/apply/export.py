@@ -13,12 +13,14 @@ from typing import Any, cast
 from onehop.controller.apply.merge import FIXED, plain
 from onehop.controller.apply.stack import LABEL, Stack
 from onehop.controller.bodies import traits
+from onehop.controller.keys import WEAK
 from onehop.model import KINDS, Kind, Link, Network, Object, Port, Project, Router, kind_of
 from onehop.model.document import Entry, attach, nested_sections, rank
 from onehop.model.fields import references, rewrite
 from onehop.model.view import View
 
 Content = dict[str, Any]
+UNWRITTEN = ("token", *WEAK)  # made in other ways than by a document
 
 
 def export(stack: Stack, objects: Iterable[Object], view: View) -> Content:
@@ -30,7 +32,7 @@ class _Export:
     def __init__(self, objects: Iterable[Object], view: View, stack: Stack) -> None:
         self._view = view
         self._stack = stack
-        self._objects = {obj.id: obj for obj in objects if kind_of(obj).name != "token"}
+        self._objects = {obj.id: obj for obj in objects if kind_of(obj).name not in UNWRITTEN}
         self._bodies: dict[str, Content] = {}  # id -> where its fields and what nests in it are written
         self._attached: dict[str, list[str]] = {}  # router -> networks as they are written
         self._hidden: set[str] = set()  # what `attach` stands for

@@ -14,6 +14,7 @@ from onehop.controller.access import Access
 from onehop.controller.apply.identity import Identities
 from onehop.controller.apply.merge import LABELS, FieldChange, immutable, merge, plain, stated
 from onehop.controller.apply.stack import LABEL, Stack
+from onehop.controller.keys import WEAK
 from onehop.controller.refusals import Conflict, Refusal, Unprocessable
 from onehop.model import Invalid, Object, Problem, Scope, kind_of
 from onehop.model.document import Entry, rank
@@ -119,6 +120,8 @@ class Planner:
         if entry.kind.name == "token":
             sentence = "cannot stand in a document: `onehop token create` makes it and shows its secret"
             raise Invalid([Problem("", sentence)])
+        if entry.kind.name in WEAK:
+            raise Invalid([Problem("", "cannot stand in a document: controllers make and free it")])
         id = identities.id_of(entry)
         there = self._view.find(id)
         wanted = self._wanted(entry, id, identities)
@@ -231,7 +234,7 @@ class Planner:
     def _refuse_use(self, obj: Object, gone: Mapping[str, Object], changed: set[str]) -> None:
         """What would be deleted but is used by others, who stay as they are."""
         for kind, id in self._view.users(obj.id):
-            if id not in gone and id not in changed:
+            if id not in gone and id not in changed and kind not in WEAK:
                 user = self._view.find(id)
                 name = f" {self._path(user)}" if user is not None and self._access.sees(user) else ""
                 sentence = (

@@ -17,15 +17,20 @@ from onehop.controller.conditions import etag, not_modified
 from onehop.controller.decode import MERGE_PATCH, body, only_parameters
 from onehop.controller.listing import read_page, read_query
 from onehop.controller.refusals import Malformed
-from onehop.controller.routes import connections
+from onehop.controller.routes import connections, outward
 from onehop.controller.routes.attach import attach
 from onehop.controller.routes.joining import make_join_token
 from onehop.controller.routes.tokens import create_token
+from onehop.controller.routes.uplinks import add_uplink
 from onehop.model import Kind
 from onehop.model.formats import is_id
 
 # What else can be done to an object: POST /v1/<plural>/<ref>/<action>.
-ACTIONS = {("routers", "attach"): attach, ("hosts", "join-token"): make_join_token}
+ACTIONS = {
+    ("routers", "attach"): attach,
+    ("networks", "uplinks"): add_uplink,
+    ("hosts", "join-token"): make_join_token,
+}
 OF_LISTS = ("GET", "POST")
 OF_OBJECTS = ("GET", "PUT", "PATCH", "DELETE")
 OF_ACTIONS = ("POST",)
@@ -63,7 +68,10 @@ async def get_object(request: AnyRequest) -> Response[bytes]:
 async def create_object(request: AnyRequest) -> Response[bytes]:
     kind = kind_in_path(request)
     call = WriteCall.of(request)
-    operation = call.operation("create", kind, body=await body(request))
+    wanted = await body(request)
+    if kind.name == "router" and outward.is_sugared(wanted):
+        return await outward.create_router(call, wanted)
+    operation = call.operation("create", kind, body=wanted)
     if kind.name == "token":
         return await create_token(call, operation)
     return await call.written(kind, await call.commit([operation]), 201)
