@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its commands are run in one shell, their output is what is printed there.
+"""Tutorials do what they say: its commands are run in one shell, their output is what is printed there.
 
 In the printed output `...` stands for anything: within a line, or, alone, for any number of lines.
 """
@@ -12,7 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 MARK = "=== end of block ==="
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -44,8 +46,9 @@ def squeezed(output: str) -> str:
     return "".join(" ".join(line.split()) + "\n" for line in output.splitlines())
 
 
-def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
-    steps = blocks(TUTORIAL.read_text())
+@pytest.mark.parametrize("name", ["tutorial", "outside"])
+def test_it_can_be_followed(name: str, tmp_path: Path) -> None:
+    steps = blocks((DOCS / f"{name}.md").read_text())
     script = "set -eo pipefail\n" + "".join(f"{commands}echo {MARK!r}\n" for commands, _ in steps)
     script = script.replace("onehop controller ", "onehop controller --listen 127.0.0.1:0 ")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEHOP_")}
