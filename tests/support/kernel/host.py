@@ -265,7 +265,8 @@ class KernelHost:
     def _dropped(self, verdict: Verdict, origin: str) -> Dropped:
         """A packet that asked, and was asked about here, was dropped for why it had to ask."""
         numbers = self._compiler.assignment().ids
-        return decided(self.id, verdict, origin if verdict.source else None, numbers)
+        is_charged = verdict.source and verdict.drop not in (Drop.FENCED, Drop.FORGED_SOURCE)
+        return decided(self.id, verdict, origin if is_charged else None, numbers)
 
     def _out(self, verdict: Verdict, origin: str, out: bytes | None, came: dict[int, list[bytes]]) -> Event:
         """The packet itself, or the answer to it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onehop.datapath.traffic import Verdict as Said
-from onehop.model.vocabulary import Drop, Stage
+from onehop.model.vocabulary import Drop, Stage, TunnelFlag
 from onehop.simulation.cloud import Dropped, Event, Judged
 from onehop.simulation.verdict import Verdict
 
@@ -61,12 +61,15 @@ def _of_simulation(events: Iterable[Event]) -> tuple[Counter[Reason], Counter[Pl
     judged: Counter[Reason] = Counter()
     unjudged: Counter[Place] = Counter()
     verdict: Verdict | None = None
+    asked = False  # by this host itself, with the packet before
     for event in events:
         if isinstance(event, Judged):
+            asked = verdict is not None and any(o.flags & TunnelFlag.ASK for o in verdict.outputs)
             verdict = event.verdict
         elif isinstance(event, Dropped) and event.refused is None:
             place = (event.host, event.reason, event.port)
-            if verdict is not None and verdict.drop == event.reason and verdict.stage is not None:
+            is_judged = verdict is not None and verdict.drop == event.reason and not asked
+            if verdict is not None and verdict.stage is not None and is_judged:
                 judged[place, verdict.stage.name, _rule(verdict)] += 1
             else:
                 unjudged[place] += 1

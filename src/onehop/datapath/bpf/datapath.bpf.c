@@ -775,6 +775,7 @@ SEC("tc") int answers(struct __sk_buff *skb)
 
 	if (!w)
 		return TC_ACT_SHOT;
+	restore(w); /* what is answered has not been changed */
 	port = bpf_map_lookup_elem(&ports, &w->origin);
 	if (!port || build_answer(skb, w))
 		return TC_ACT_SHOT;

@@ -13,6 +13,12 @@ enum error {
 	ERROR_NO_NEIGHBOUR,
 };
 
+/* Where the packet was sent to, before any translation. */
+inline_ void first_dst(struct in6_addr *dst, const struct walk *w)
+{
+	*dst = w->translated ? w->original.dst : w->packet.dst;
+}
+
 inline_ bool may_tell(const struct walk *w)
 {
 	const struct packet *p = &w->packet;
@@ -62,7 +68,7 @@ stage_ int tell(struct walk *w, __u32 error, __u32 mtu)
 	if (!w || !may_tell(w))
 		return 0;
 	if (!(w->in.flags & PORT_FLAG_ON_ROUTER)) {
-		w->answer_src = w->packet.dst; /* a switch has no address of its own */
+		first_dst(&w->answer_src, w); /* a switch has no address of its own */
 	} else if (!address_of(w->in_key, w->packet.version, &w->answer_src)) {
 		if (w->packet.version != 6)
 			return 0;

@@ -83,7 +83,7 @@ inline_ struct visit *router_back(struct walk *q, __u32 n)
 inline_ void face(struct walk *w, struct visit *router)
 {
 	if (!router || !address_of(router->out_port, w->packet.version, &w->answer_src))
-		w->answer_src = w->packet.dst;
+		first_dst(&w->answer_src, w);
 }
 
 /* What the routers and the network on the way back would do to a reply: TTL, and size. */
