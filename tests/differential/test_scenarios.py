@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.kernel.cloud import Kernel
 from tests.support.kernel.twin import Twin
-from tests.support.scenario import Case, real_cases
+from tests.support.scenario import Case, cases
 from tests.support.scenario_runner import Runner
 
 
-@pytest.mark.parametrize("case", list(real_cases()), ids=lambda case: case.id)
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.id)
 def test_the_programs_do_what_the_simulation_does(case: Case, kernel: Kernel) -> None:
     Runner(case, lambda view: Twin(kernel, view)).run()

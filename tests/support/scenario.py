@@ -23,8 +23,8 @@ UNDERLAY = "192.0.2.0/24"  # where the hosts are; in tests of values only
 
 Place = Literal["together", "apart"]
 
-# Groups that only the simulation plays so far: the programs and the lab do not know yet what they are about.
-SIMULATED_ONLY = ("nat",)
+# Groups that the lab does not play so far.
+NOT_IN_LAB = ("nat",)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,8 +239,8 @@ def cases(root: Path = ROOT) -> Iterator[Case]:
 
 
 def real_cases(root: Path = ROOT) -> Iterator[Case]:
-    """The cases that programs and the lab play."""
-    return (case for case in cases(root) if case.group not in SIMULATED_ONLY)
+    """The cases that the lab plays."""
+    return (case for case in cases(root) if case.group not in NOT_IN_LAB)
 
 
 def cases_of(path: Path, root: Path = ROOT) -> Iterator[Case]:

@@ -111,6 +111,9 @@ def _arrive(walk: Walk, packet: Output) -> None:
         if packet.flags & TunnelFlag.LEARN:
             connections.note_hint(walk, packet.target)
         record = connections.claimed(walk, packet.target)
+        if record is not None and record.near != record.far:
+            replies.accept(walk, record)  # as it is, its opener would not know it
+            return
         if record is not None:
             connections.keep_up(walk, record)
     walk.outputs.append(Output(packet.target, packet.data, packet.source))

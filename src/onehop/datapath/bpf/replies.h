@@ -172,8 +172,8 @@ inline_ void take_way(struct walk *w)
 	for (int i = 0; i < MAX_ZONES; i++)
 		if (i < w->record.zones)
 			cross_zone(w, w->record.crossed[i].zone);
-	w->hops = w->record.hops;
-	w->packet.ttl -= w->hops;
+	w->hops += w->record.hops; /* those that a packet has passed that was not known to be a reply */
+	w->packet.ttl -= w->record.hops;
 	note_mtu(w, w->record.mtu);
 }
 
@@ -243,11 +243,11 @@ stage_ int arrive(struct walk *w, __u32 place)
 	if (w->tunnel & TUNNEL_FLAG_LEARN)
 		note_hint(w, place);
 	record = claimed(w, &key);
-	if (record && record->flags & RECORD_FLAG_TRANSLATED)
+	if (!record)
+		return OUTPUT;
+	w->no_cache = 1; /* both sides have opened it: rare */
+	if (record->flags & RECORD_FLAG_TRANSLATED)
 		return PROBE;
-	if (record) {
-		keep_up(w, record);
-		w->no_cache = 1; /* both sides have opened it: rare */
-	}
+	keep_up(w, record);
 	return OUTPUT;
 }
