@@ -118,6 +118,8 @@ class KernelCloud:
             was, now = before.get(port.id), host_of(self.view, port.id)
             if was is not None and now is not None and was != now:
                 self.hosts[was].move_records(port, self.hosts[now])
+                for host in self.hosts.values():
+                    host.note_move(port.id, was, now)
         for host in self.hosts.values():
             host.follow(changed)
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from onehop.compiler.compile import Compiler, Local
-from onehop.compiler.facts import Interface
+from onehop.compiler.facts import Interface, Move
 from onehop.datapath.attach import Attachment, Direction, attach
 from onehop.datapath.injection import Mark, from_port, from_stranger
 from onehop.datapath.layouts import codec
@@ -35,7 +35,7 @@ from onehop.model.vocabulary import Drop, TunnelFlag
 from onehop.model.zones import is_uplink
 from onehop.simulation import neighbours
 from onehop.simulation.addresses import prefixes_of
-from onehop.simulation.cloud import Delivered, Dropped, Envelope, Event, Left, Logged, Sent
+from onehop.simulation.cloud import FORWARDING, Delivered, Dropped, Envelope, Event, Left, Logged, Sent
 from onehop.simulation.cloud.budgets import ALLOWANCES
 from onehop.simulation.cloud.places import host_of
 from onehop.simulation.cloud.waiting import Waiting, WaitingRoom
@@ -130,6 +130,7 @@ class KernelHost:
         self.absent.clear()
         self.learned.clear()
         self.time = 0.0
+        self._moves: dict[str, tuple[Move, float]] = {}
         self._waiting = WaitingRoom()
         self._ready: list[tuple[Waiting, str]] = []
         self._vain: list[tuple[Mark, bytes]] = []  # what needs something that is nowhere, as it goes back in
@@ -143,6 +144,13 @@ class KernelHost:
         self._names.add(self.view)
         self.tables.apply(self._compiler.update(changed, self._local()))
 
+    def note_move(self, port: str, was: str, now: str) -> None:
+        """As the agent does. `follow` puts it into effect."""
+        before = self._moves.get(port)
+        has_left = was == self.id or (before is not None and before[0].to is not None)
+        to = now if has_left and now != self.id else None
+        self._moves[port] = (Move(was, to), self.time + FORWARDING)
+
     def _local(self) -> Local:
         interfaces = {}
         for binding in self.view.all(Binding):
@@ -150,7 +158,8 @@ class KernelHost:
                 interfaces[binding.interface] = Interface(self.plugs[binding.interface].ifindex)
         this = self.view.get(HostObject, self.id)
         own = [address.ip for address in this.addresses] if this is not None else []
-        return Local(interfaces, dict.fromkeys(own, Interface(self.floor.underlay.ifindex)))
+        moves = {port: move for port, (move, _) in self._moves.items()}
+        return Local(interfaces, dict.fromkeys(own, Interface(self.floor.underlay.ifindex)), moves)
 
     def has(self, port: str) -> bool:
         return host_of(self.view, port) == self.id and port not in self.absent
@@ -213,6 +222,9 @@ class KernelHost:
     def wait(self, seconds: float) -> list[Event]:
         self.time += seconds
         self.tables.age(seconds)
+        if any(until <= self.time for _, until in self._moves.values()):
+            self._moves = {port: m for port, m in self._moves.items() if m[1] > self.time}
+            self.follow(())
         late = self._waiting.give_up(self.time)
         return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged) for waiting in late]
 
@@ -299,7 +311,8 @@ class KernelHost:
         envelope = unwrapped(outer)
         flags = TunnelFlag(envelope.data[7])
         refused = Drop(verdict.refused) if flags & TunnelFlag.ASK and verdict.refused else None
-        return Carried(self.id, envelope, flags, refused=refused, outer=outer)
+        forwarded = bool(flags & TunnelFlag.FORWARDED)
+        return Carried(self.id, envelope, flags, refused=refused, forwarded=forwarded, outer=outer)
 
     # --- what they told the agent -----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from onehop.datapath.words import Action
@@ -42,6 +43,11 @@ class Twin:
         spec = self.simulated.cloud.send(port.id, frame)
         real = self.kernel.send(port.id, frame)
         return self._same(f"sent at {port.name}: {frame.hex()}", spec, real)
+
+    def throw(self, envelope: cloud.Envelope) -> network.Life:
+        """A packet on the underlay, from wherever. Who is charged for one that is not let in is left open."""
+        spec, real = map(_uncharged, (self.simulated.cloud.throw(envelope), self.kernel.throw(envelope)))
+        return self._same(f"on the underlay: {envelope.data.hex()}", spec, real)
 
     def _same(self, what: str, spec: cloud.Life, real: cloud.Life) -> network.Life:
         differences = [*self._compare_lives(spec, real), *self.compare_states()]
@@ -135,6 +141,20 @@ class Twin:
 
     def settle(self) -> network.Life:
         return self._same("settled", self.simulated.cloud.settle(), self.kernel.settle())
+
+
+_AT_THE_GATE = (Drop.UNKNOWN_PEER, Drop.FENCED, Drop.MALFORMED, Drop.UNKNOWN_KEY, Drop.FORGED_SOURCE)
+
+
+def _uncharged(life: cloud.Life) -> cloud.Life:
+    return cloud.Life(
+        tuple(
+            replace(event, port=None)
+            if isinstance(event, Dropped) and event.reason in _AT_THE_GATE
+            else event
+            for event in life.events
+        )
+    )
 
 
 # --- what became of a packet --------------------------------------------------------------------------------
