@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +16,12 @@ from tests.agent.cloud import TOPOLOGY, a_lab, kill, pings, start_agent, until
 
 GATEWAY, UPLINK = "h2", "uplink0"
 OUTSIDE = ("198.51.100.10", "2001:db8:100::10")
+OUTSIDE_ROUTER = "198.51.100.1"
 HOSTS_OWN = "198.18.0.1/24"
 
 
 def topology() -> dict[str, Any]:
-    """web-1 has an address of either family outside."""
+    """web-1 has an address of either family outside; others share the router's."""
     external = [
         {"ip": "203.0.113.10", "subnet": "provider:internet/v4"},
         {"ip": "2001:db8:113::10", "subnet": "provider:internet/v6"},
@@ -31,7 +34,8 @@ def topology() -> dict[str, Any]:
         "v4": {"subnet": "provider:internet/v4", "ip": "203.0.113.20", "port": "web/web-1"},
         "v6": {"subnet": "provider:internet/v6", "ip": "2001:db8:113::20", "port": "web/web-1"},
     }
-    edge = {"attach": ["web", "db"], "ports": {"outside": {"addresses": external}}, "routes": routes}
+    outside = {"addresses": external, "nat_rules": {"all": {"action": "masquerade"}}}
+    edge = {"attach": ["web", "db"], "ports": {"outside": outside}, "routes": routes}
     return {
         **TOPOLOGY,
         "routers": {"edge": edge},
@@ -104,4 +108,39 @@ def test_what_was_learned_outside_outlives_the_agent(lab: Lab) -> None:
         assert forwards(lab)
     finally:
         start_agent(lab, GATEWAY)
+    assert forwards(lab)
+
+
+# --- shared addresses ---------------------------------------------------------------------------------------
+
+
+def shared(lab: Lab, address: str) -> int:
+    """How many blocks of an address web-2 has."""
+    with lab.client("demo") as api:
+        port = api.get("ports", "web/web-2")["id"]
+        return sum(block["port"] == port and block["ip"] == address for block in api.list("snat-blocks"))
+
+
+def test_more_ports_are_given_before_those_run_out(lab: Lab) -> None:
+    """Nobody has to wait for them: 400 connections at once, from one block to begin with."""
+    assert shared(lab, "203.0.113.10") == 1
+    with lab.place("isp").entered():
+        listening = socket.create_server((OUTSIDE_ROUTER, 7000), backlog=1024)
+    with listening, contextlib.ExitStack() as opened:
+        with lab.place("web-2").entered():
+            connections = [opened.enter_context(socket.socket()) for _ in range(400)]
+        for one in connections:
+            one.settimeout(5)
+            one.connect((OUTSIDE_ROUTER, 7000))
+    assert shared(lab, "203.0.113.10") >= 4
+    with lab.client("demo") as api:
+        assert api.get("ports", "web/web-2")["status"]["state"] == "active"
+
+
+def test_an_agent_that_is_started_again_finds_translation_as_it_left_it(lab: Lab) -> None:
+    kill(lab, "agent-h1")
+    start_agent(lab, "h1")
+    log = lab.fabric.log("agent-h1").read_text()
+    (*_, filled) = (line for line in log.splitlines() if "tables filled" in line)
+    assert "removed=0 written=0" in filled
     assert forwards(lab)
