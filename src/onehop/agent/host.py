@@ -181,9 +181,13 @@ class Host:
 
     def judge_anew(self, device: str) -> None:
         """What cached flows of a device's zone were decided by has changed besides the topology."""
-        zone = self._compiler.zone(device)
+        zone = self.zone(device)
         if zone is not None:
             self.applier.bump({zone})
+
+    def zone(self, device: str) -> int | None:
+        """The number of a device's zone."""
+        return self._compiler.zone(device)
 
     def judge_ports_anew(self, keys: Iterable[int]) -> None:
         """The same, of the devices that ports are on."""

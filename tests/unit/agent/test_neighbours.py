@@ -10,6 +10,7 @@ from onehop.agent.slowpath.neighbours import ASKS, NEEDED, PAUSE, REFRESH, WAITI
 from onehop.datapath.layouts import ip6
 from onehop.datapath.structs import LearnedNeighbour, NeighbourKey
 from onehop.model import Network, Port
+from onehop.model.vocabulary import Drop
 from tests.support.virtual import Virtual
 from tests.support.world import World
 from tests.unit.simulation.shop import SHOP
@@ -19,12 +20,25 @@ WANTED = ip6("10.0.1.77")
 
 
 @dataclass
+class Pipe:
+    sent: list[tuple[int, bytes]]
+    given_up: list[tuple[int, bytes, Drop]]
+
+    def send(self, port: int, frame: bytes, asker: int = 0) -> None:
+        self.sent.append((port, frame))
+
+    def give_up(self, port: int, frame: bytes, why: Drop) -> None:
+        self.given_up.append((port, frame, why))
+
+
+@dataclass
 class Bench:
     """Neighbours over the shop, with a clock that stands still and a table in memory."""
 
     shop: Virtual = field(default_factory=lambda: Virtual(SHOP))
     now: float = 0.0
     sent: list[tuple[int, bytes]] = field(default_factory=list)
+    given_up: list[tuple[int, bytes, Drop]] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     out: list[tuple[int, bytes]] = field(default_factory=list)
     uplinks: set[int] = field(default_factory=set)
@@ -40,7 +54,7 @@ class Bench:
             view,
             keys,
             self,
-            lambda port, frame: self.sent.append((port, frame)),
+            Pipe(self.sent, self.given_up),
             self,
             self.moved.append,
             lambda: self.now,
@@ -78,6 +92,7 @@ def test_a_neighbour_that_nobody_answers_for_is_asked_for_a_few_times_and_given_
         bench.pass_time()
     assert [port for port, _ in bench.sent] == [bench.edge] * ASKS
     assert bench.neighbours.due is None
+    assert bench.given_up == [(5, b"frame", Drop.NO_NEIGHBOUR)]
 
 
 def test_what_waits_for_a_neighbour_is_sent_when_it_answers(bench: Bench) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 import structlog
 
+from onehop.agent.demand import Demand
 from onehop.agent.follow import Follower
 from onehop.agent.host import Host
+from onehop.agent.slowpath.beyond import Beyond
 from onehop.agent.slowpath.frames import text
 from onehop.agent.slowpath.inject import Injector
 from onehop.agent.slowpath.neighbours import PAUSE, Neighbours, coarse_now
@@ -35,8 +37,6 @@ from onehop.model.vocabulary import Drop
 __all__ = ["SlowPath"]
 
 BATCH = 64  # events per turn of the loop: the feed gets its turn, too
-FOLLOW = 5.0  # seconds that following something may take
-FOLLOWING = 64  # keys asked for at a time
 MAX_SAID = 65536  # addresses of which it is known that this host told of them
 TOLD_FULL = 60.0  # seconds for which a full port shows in the host's health
 
@@ -55,16 +55,19 @@ class SlowPath:
             host.view,
             host.keys,
             datapath.maps["learned_neighbours"],
-            self._injector.send,
+            self._injector,
             self._uplinks,
             host.judge_anew,
         )
+        self._demand = Demand(follower, time.monotonic)
+        self._beyond = Beyond(host, self._demand, self._injector, self._wait)
+        self._maps = datapath.maps
         self._shares = Shares(host.view, self._ask_for_blocks, self._refused, self._warn)
         self._macs = datapath.maps["learned_macs"]
         self._counters = datapath.maps["counters"]
         self._told: dict[str, frozenset[Learned]] = {}  # by port
         self._said: dict[tuple[str, str], str] = {}  # by network and address or MAC: the port
-        self._wanted: dict[int, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._full: dict[int, float] = {}
         self._ticking: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
@@ -74,6 +77,7 @@ class SlowPath:
             EventKind.LEARNED_NEIGHBOUR: self._learned_neighbour,
             EventKind.LEARNED_MAC: self._learned_mac,
             EventKind.NOT_FOLLOWED: self._not_followed,
+            EventKind.STRANGER: self._stranger,
             EventKind.LOG: self._log,
             EventKind.TABLE_FULL: self._table_full,
             EventKind.NAT_LOW: self._nat_low,
@@ -83,14 +87,16 @@ class SlowPath:
         self._loop = loop
         self._follower.on_told = self.told
         loop.add_reader(self._ring.fileno(), self._read)
+        self._looking = loop.create_task(self._beyond.let_go(self._maps), name="let go of what is unused")
 
     def close(self) -> None:
         if self._loop is not None:
             self._loop.remove_reader(self._ring.fileno())
         if self._ticking is not None:
             self._ticking.cancel()
-        for task in self._wanted.values():
-            task.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+        self._demand.close()
         self._ring.close()
         self._injector.close()
         self._uplinks.close()
@@ -119,8 +125,11 @@ class SlowPath:
     # --- the kinds ----------------------------------------------------------------------------------
 
     def _resolve(self, event: Event, packet: bytes) -> None:
-        whole = packet if event.captured == event.length else b""  # the rest is not to be had
-        self._neighbours.needed(event.segment, event.address, event.port, whole)
+        self._beyond.resolve(event, _whole(event, packet))
+
+    def _wait(self, event: Event, packet: bytes, why: Drop) -> None:
+        """Ask neighbours for a next hop."""
+        self._neighbours.needed(event.segment, event.address, event.port, packet, why)
         self._tick_on()
 
     def _learned_neighbour(self, event: Event, packet: bytes) -> None:
@@ -132,22 +141,10 @@ class SlowPath:
         self._report(event.port, "mac", event.mac.hex(":"), "")
 
     def _not_followed(self, event: Event, packet: bytes) -> None:
-        key = event.segment
-        if 0 < key < 1 << 24 and key not in self._wanted and len(self._wanted) < FOLLOWING:
-            task = asyncio.ensure_future(self._follow(key, event.port, packet))
-            self._wanted[key] = task
-            task.add_done_callback(lambda _: self._wanted.pop(key, None))
+        self._beyond.not_followed(event, _whole(event, packet))
 
-    async def _follow(self, key: int, port: int, packet: bytes) -> None:
-        """Follow what a packet needs, then send it on its way again."""
-        try:
-            async with asyncio.timeout(FOLLOW):
-                found = await self._follower.follow(key)
-        except TimeoutError:
-            log.info("cannot follow what a packet needs: no controller answers", key=key)
-            return
-        if found is not None and packet:
-            self._injector.send(port, packet)
+    def _stranger(self, event: Event, packet: bytes) -> None:
+        self._beyond.stranger(event, _whole(event, packet))
 
     def _log(self, event: Event, packet: bytes) -> None:
         log.info(
@@ -252,3 +249,8 @@ class SlowPath:
 
     def _time(self) -> float:
         return self._loop.time() if self._loop is not None else 0.0
+
+
+def _whole(event: Event, packet: bytes) -> bytes:
+    """The packet, if all of it has come; the rest is not to be had."""
+    return packet if event.captured == event.length else b""

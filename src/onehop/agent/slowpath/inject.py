@@ -11,6 +11,7 @@ import sys
 
 from onehop.agent.slowpath.frames import completed
 from onehop.datapath.injection import Mark, from_port
+from onehop.model.vocabulary import Drop
 
 __all__ = ["Injector"]
 
@@ -30,6 +31,10 @@ class Injector:
     def send(self, port: int, frame: bytes, asker: int = 0) -> None:
         """Send as the port with this key; as a router's port in the name of a machine's port."""
         self.inject(from_port(port, asker), frame)
+
+    def give_up(self, port: int, frame: bytes, why: Drop) -> None:
+        """Have the programs end a packet that has waited in vain."""
+        self.inject(from_port(port, gives_up=why), frame)
 
     def inject(self, mark: Mark, frame: bytes) -> None:
         """Like any frame it may get lost."""

@@ -12,7 +12,7 @@ One state machine per (router's port, address):
 At an uplink only its own host does this. Entries do not tell whether they are in use; so one that a packet
 has needed is asked for again before it expires, for an hour, and then until a packet needs it again no more.
 
-Pure but for what it is given: `send` puts a frame into the pipeline, `outside` sends out of uplinks, `table`
+Pure but for what it is given: `pipeline` is where frames go on, `outside` sends out of uplinks, `table`
 is `learned_neighbours`.
 """
 
@@ -34,6 +34,7 @@ from onehop.model.formats import Ip, Prefix, parse_cidr, parse_ip, parse_mac
 from onehop.model.relations.addressing import transit
 from onehop.model.switching import Subnet
 from onehop.model.view import View
+from onehop.model.vocabulary import Drop
 
 __all__ = ["Neighbours", "Table", "coarse_now"]
 
@@ -47,8 +48,16 @@ _COARSE = 6  # CLOCK_MONOTONIC_COARSE
 _NOBODY = bytes(6)
 _LINK_LOCAL = IPv6Network("fe80::/64")
 
-Send = Callable[[int, bytes], None]  # a port's key, a frame
 log = structlog.get_logger()
+
+
+class Pipeline(Protocol):
+    """Where packets go on that waited. Ports are told by their keys."""
+
+    def send(self, port: int, frame: bytes, asker: int = 0) -> None:
+        """As a port; as a router's port in the name of `asker`, a machine's."""
+
+    def give_up(self, port: int, frame: bytes, why: Drop) -> None: ...
 
 
 class Outside(Protocol):
@@ -85,6 +94,7 @@ class _Asked:
     next: float
     is_needed: bool = False  # by a packet
     asks: int = 0
+    why: Drop = Drop.NO_NEIGHBOUR  # frames are dropped, if nobody answers
     frames: list[tuple[int, bytes]] = field(default_factory=list)  # port, frame
 
 
@@ -94,28 +104,30 @@ class Neighbours:
         view: View,
         keys: dict[int, str],
         table: Table,
-        send: Send,
+        pipeline: Pipeline,
         outside: Outside,
         moved: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`keys`: objects by key. `moved` is told of a router one of whose neighbours has another MAC."""
-        self._view, self._keys, self._table, self._send = view, keys, table, send
+        self._view, self._keys, self._table, self._pipeline = view, keys, table, pipeline
         self._outside, self._moved, self._clock = outside, moved, clock
         self._asked: dict[NeighbourKey, _Asked] = {}
         self._needed: dict[NeighbourKey, _Needed] = {}
 
     # --- asking -------------------------------------------------------------------------------------
 
-    def needed(self, segment: int, address: bytes, port: int, frame: bytes) -> None:
-        """A frame from a port waits for a neighbour."""
+    def needed(
+        self, segment: int, address: bytes, port: int, frame: bytes, why: Drop = Drop.NO_NEIGHBOUR
+    ) -> None:
+        """A frame from a port waits for a neighbour; `why` it is dropped if it waits in vain."""
         key = NeighbourKey(segment, address)
         asked = self._asked.get(key)
         if asked is None:
             if len(self._asked) >= MOST:
                 return
             asked = self._asked[key] = _Asked(self._clock())
-        asked.is_needed = True
+        asked.is_needed, asked.why = True, why
         if frame:
             asked.frames = [*asked.frames[1 - WAITING :], (port, frame)]
         if not asked.asks:
@@ -137,6 +149,7 @@ class Neighbours:
                 else:
                     del self._asked[key]
                     self._needed.pop(key, None)
+                    self._give_up(key, asked)
 
     @property
     def due(self) -> float | None:
@@ -155,7 +168,18 @@ class Neighbours:
         elif self._outside.is_one(key.segment):
             self._outside.send(key.segment, frame)
         else:
-            self._send(key.segment, frame)
+            self._pipeline.send(key.segment, frame, asked.frames[-1][0] if asked.frames else 0)
+
+    def _give_up(self, key: NeighbourKey, asked: _Asked) -> None:
+        """What came from another host, or is an answer, has nobody to be told."""
+        for origin, frame in asked.frames:
+            if not self._is_judged(key, origin):
+                self._pipeline.give_up(origin, frame, asked.why)
+
+    def _is_judged(self, key: NeighbourKey, origin: int) -> bool:
+        """Whether a packet has been through the pipeline, and lacks but the MAC."""
+        leaves = self._outside.is_one(key.segment)
+        return leaves and (origin == key.segment or not self._outside.is_here(origin))
 
     # --- hearing ------------------------------------------------------------------------------------
 
@@ -185,10 +209,10 @@ class Neighbours:
         if is_outside:
             self._keep_fresh(key, asked is not None and asked.is_needed)
         for origin, frame in asked.frames if asked is not None else ():
-            if is_outside and (origin == key.segment or not self._outside.is_here(origin)):
+            if self._is_judged(key, origin):
                 self._outside.send(key.segment, between(frame, parse_mac(port.mac), mac))
             else:
-                self._send(origin, frame)
+                self._pipeline.send(origin, frame)
 
     def _keep_fresh(self, key: NeighbourKey, is_needed: bool) -> None:
         now, known = self._clock(), self._needed.get(key)
