@@ -244,6 +244,7 @@ stage_ int build_answer(struct __sk_buff *skb, struct walk *w)
 {
 	if (!w)
 		return -1;
+	restore(w); /* it is about what was sent */
 	switch (w->answer) {
 	case ANSWER_ARP:
 		return answer_arp(skb, w);
