@@ -213,7 +213,11 @@ def _why(error: Exception) -> str:
 
 def _is_over(connection: http.client.HTTPConnection) -> bool:
     """Whether an idle connection has something to say, which can only be its end: servers let go of them."""
-    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
+    if connection.sock is None:
+        return False
+    poll = select.poll()  # unlike select, it takes descriptors beyond 1023
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _reply(response: http.client.HTTPResponse, content: bytes) -> Reply:
