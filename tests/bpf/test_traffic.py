@@ -19,11 +19,14 @@ import pytest
 from onehop.datapath import programs
 from onehop.datapath.attach import Attachment, Direction, attach
 from onehop.datapath.structs import FdbKey
-from onehop.datapath.words import PortFlag
+from onehop.datapath.words import PortFlag, RouterFlag
 from onehop.linux.links import Links
 from onehop.linux.namespaces import Namespace
+from tests.bpf.translation import OUTSIDE, share, stand_for
 from tests.bpf.world import (
     DB_EDGE,
+    EDGE,
+    EDGE_DB,
     NETWORK_OF,
     SIZES,
     UNDERLAY,
@@ -195,6 +198,91 @@ def test_replies_get_through_where_nothing_else_may(lab: Lab, version: int) -> N
     for n in lab.worlds:
         lab.worlds[n].change_port(A, receives=1)
         lab.worlds[n].bump()
+
+
+# --- translated ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def translated(lab: Lab) -> Iterator[Lab]:
+    """Machine a shares an address, and c has a floating one: segments to be cut up, and partial checksums."""
+    tables = ("nat_destinations", "nat_sources", "nat_bindings", "nat_blocks", "records", "hints", "flows")
+    for world in lab.worlds.values():
+        for version in (4, 6):
+            share(world, version)
+            stand_for(world, version, OUTSIDE[version].floating, ip(C, version), source=False)
+    yield lab
+    for world in lab.worlds.values():
+        for table in (*tables, "translated"):
+            world.tables[table].clear()
+        world.change("routers", EDGE, flags=RouterFlag.UP)
+        world.change_port(EDGE_DB, flags=world.ports[EDGE_DB].flags & ~PortFlag.NAT)
+        world.bump()
+
+
+@BOTH
+def test_a_translated_stream_arrives_as_it_was_sent_both_ways(translated: Lab, version: int) -> None:
+    sent, got, port = random.Random(7).randbytes(5_000_000), bytearray(), next(_ports)
+
+    def echo(listener: socket.socket) -> None:
+        connection, (host, *_) = listener.accept()
+        with connection:
+            connection.settimeout(10)
+            peers.append(host)
+            while data := connection.recv(1 << 20):
+                connection.sendall(data)
+
+    peers: list[str] = []
+    with translated.socket(C, version, socket.SOCK_STREAM) as listener:
+        listener.bind((str(ip(C, version)), port))
+        listener.listen()
+        server = threading.Thread(target=echo, args=(listener,))
+        server.start()
+        with translated.socket(A, version, socket.SOCK_STREAM) as connection:
+            connection.connect((str(OUTSIDE[version].floating), port))
+            reader = threading.Thread(target=_read_all, args=(connection, len(sent), got))
+            reader.start()
+            connection.sendall(sent)
+            reader.join(20)
+            connection.shutdown(socket.SHUT_WR)
+        server.join(20)
+    assert (got, peers) == (sent, [str(OUTSIDE[version].shared)])
+
+
+def _read_all(connection: socket.socket, size: int, into: bytearray) -> None:
+    while len(into) < size:
+        into += connection.recv(1 << 20)
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1, 1000, 4000], ids=["small", "large", "in fragments"])
+def test_a_translated_question_is_answered(translated: Lab, version: int, size: int) -> None:
+    port, floating = next(_ports), str(OUTSIDE[version].floating)
+    with (
+        translated.socket(C, version, socket.SOCK_DGRAM) as server,
+        translated.socket(A, version, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((str(ip(C, version)), port))
+        client.sendto(b"?" * size, (floating, port))
+        question, asker = server.recvfrom(8192)
+        server.sendto(b"!" * size, asker)
+        answer, source = client.recvfrom(8192)
+        assert (question, answer) == (b"?" * size, b"!" * size)
+        assert (asker[0], source[:2]) == (str(OUTSIDE[version].shared), (floating, port))
+
+
+@BOTH
+def test_a_closed_port_says_so_through_translation(translated: Lab, version: int) -> None:
+    floating = str(OUTSIDE[version].floating)
+    with (
+        translated.socket(A, version, socket.SOCK_STREAM) as connection,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        connection.connect((floating, next(_ports)))
+    with translated.socket(A, version, socket.SOCK_DGRAM) as asker, pytest.raises(ConnectionRefusedError):
+        asker.connect((floating, next(_ports)))
+        asker.send(b"?")
+        asker.recv(100)
 
 
 @pytest.mark.parametrize("ethertype", [0x0806, 0x88B5], ids=["ARP", "other"])
