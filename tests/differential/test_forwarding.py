@@ -65,6 +65,17 @@ def test_a_late_reply_is_forwarded_once_and_delivered(moving: Moving) -> None:
 
 
 @FAMILIES
+def test_a_host_on_standby_is_believed_and_others_are_not(moving: Moving) -> None:
+    ports = moving.clouds.document["networks"]["web"]["ports"]
+    ports["a"]["bindings"]["soon"] = {"host": "three", "interface": "a", "state": "standby"}
+    moving.clouds.change({})
+    moving.twin.change(moving.clouds.cloud.view)
+    late = "tcp a:4000 > c:80 ACK"
+    assert len(moving.throw(late, "two", LEARN, "three").delivered) == 1
+    assert reasons(moving.throw(late, "two", LEARN, "four")) == [Drop.FORGED_SOURCE]
+
+
+@FAMILIES
 def test_whatever_comes_late_is_dealt_with_alike(moving: Moving) -> None:
     moving.move("a", "three")
     moving.move("d", "one")

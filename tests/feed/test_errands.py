@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from onehop.controller.feed import Feed
 from onehop.controller.refusals import Busy
 from onehop.feed.messages import Ask, Connections, ForgetConnections, Forgotten, ListConnections, Said, Unable
-from onehop.store import Store, list_all
+from onehop.store import Store, list_all, open_store
 from tests.feed.town import H1, H2, TOWN
 from tests.support.feeding import Controller, Watcher, controller, until, watching, write
 
 pytestmark = pytest.mark.anyio
 ASK = ListConnections("a-port")
 NOTHING = Connections((), more=False)
+
+
+@pytest.fixture(params=["sqlite", "etcd"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Store]:
+    """What controllers that pass questions to each other have in common."""
+    if request.param == "sqlite":
+        url = f"sqlite://{tmp_path}/store.db"
+    else:
+        url = request.getfixturevalue("etcd").url(f"/test-{uuid.uuid4().hex}/")
+    store = await open_store(url)
+    yield store
+    await store.close()
 
 
 def answering(watcher: Watcher, *said: Said) -> list[Ask]:

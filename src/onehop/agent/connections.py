@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import structlog
 
 from onehop.agent.host import Host
 from onehop.agent.records import (
+    KEY_SIZE,
     ROW,
     SHAPE,
     Records,
@@ -48,6 +50,7 @@ from onehop.model import Port
 __all__ = ["Answerer"]
 
 WAITING = 32  # questions
+PICTURES = 4  # ports that are given at a time, without looking anew for each piece
 Direction = Literal["out", "in"]
 LIVES: dict[Life, Literal["opening", "open", "closing"]] = {
     Life.OPENING: "opening",
@@ -57,11 +60,20 @@ LIVES: dict[Life, Literal["opening", "open", "closing"]] = {
 log = structlog.get_logger()
 
 
+class _Picture(NamedTuple):
+    """The records of a port at one moment, in order; they are given in pieces."""
+
+    now: int
+    settled: bool
+    rows: list[bytes]
+
+
 class Answerer:
     def __init__(self, host: Host, records: Records) -> None:
         self._host, self._records = host, records
         self._turn = asyncio.Lock()
         self._waiting = 0
+        self._pictures: dict[tuple[int, int], _Picture] = {}  # of ports that are given, by `since`
 
     async def answer(self, ask: Ask) -> Said:
         if self._waiting >= WAITING:
@@ -98,22 +110,27 @@ class Answerer:
         return Connections(tuple(some[: ask.limit]), more=len(some) > ask.limit)
 
     def _give(self, ask: GiveRecords) -> Given:
-        settled, now = not self._records.is_here(ask.key), coarse_now()
-        found = (
-            (key.encode(), key, record)
-            for key, record in self._records.opened_by(ask.key).items()
-            if record.used >= ask.since
-        )
-        room = MAX_RECORDS // ROW
-        some = heapq.nsmallest(room + 1, (row for row in found if row[0] > ask.after), key=lambda row: row[0])
-        rows = b"".join(packed(key, record, now) for _, key, record in some[:room])
-        return Given(SHAPE, now, settled, rows, more=len(some) > room)
+        at = (ask.key, ask.since)
+        picture = self._pictures.pop(at, None) if ask.after else None
+        picture = picture or self._picture(ask.key, ask.since)
+        begin = bisect_right(picture.rows, ask.after, key=lambda row: row[:KEY_SIZE])
+        end = begin + MAX_RECORDS // ROW
+        more = end < len(picture.rows)
+        if more:
+            self._pictures[at] = picture
+            if len(self._pictures) > PICTURES:
+                del self._pictures[next(iter(self._pictures))]
+        return Given(SHAPE, picture.now, picture.settled, b"".join(picture.rows[begin:end]), more)
+
+    def _picture(self, port: int, since: int) -> _Picture:
+        settled, now = not self._records.is_here(port), coarse_now()
+        found = self._records.opened_by(port).items()
+        return _Picture(now, settled, sorted(packed(*one, now) for one in found if one[1].used >= since))
 
     def _all(self, port: int) -> Iterator[Connection]:
         now = coarse_now()
         for key, record in self._records.opened_by(port).items():
-            direction: Direction = "in" if record.flags & RecordFlag.INBOUND else "out"
-            yield _of_record(key, record, direction, record.far_port, now)
+            yield _of_record(key, record, "out", record.far_port, now)
         for at, hint in self._records.hints_of(port).items():
             if at.port == port:
                 key = reply_tuple(at, hint.opener)
@@ -128,7 +145,7 @@ class Answerer:
         gone: set[str] = set()
         ports: set[int] = set()
         for key, record in self._records.of(port).items():
-            id = connection_id(key.port, far_tuple(key, record))
+            id = connection_id(key.port, key)
             if id in ids and self._records.forget(key):
                 gone.add(id)
                 ports |= {key.port, record.far_port}
@@ -141,11 +158,11 @@ class Answerer:
 
 
 def _of_record(key: TupleKey, record: Record, direction: Direction, other: int, now: int) -> Connection:
-    far = far_tuple(key, record)
-    near = _told(near_tuple(key, record))
+    id, near, far = connection_id(key.port, key), near_tuple(key, record), far_tuple(key, record)
+    if record.flags & RecordFlag.INBOUND:
+        direction, near, far = "in", reply_tuple(near, key.port), reply_tuple(far, key.port)
     life, idle = LIVES.get(record.life), _seconds(now, record.used)
-    id = connection_id(key.port, far)
-    return Connection(id, direction, key.protocol, _told(far), near, other, life, idle)
+    return Connection(id, direction, key.protocol, _told(far), _told(near), other, life, idle)
 
 
 def _of_hint(key: TupleKey, hint: Hint, now: int) -> Connection:

@@ -164,8 +164,8 @@ class Handover:
         known, clock = self._since.get(port, (source, 0))
         since = clock if known == source else 0
         count, after, first = 0, b"", None
+        asked = coarse_now()
         while True:
-            asked = coarse_now()
             said = await self._asked(port, since, after)
             found = self._host.view.get(Port, port)
             if said is None or found is None:

@@ -52,9 +52,9 @@ def reply_tuple(key: TupleKey, port: int) -> TupleKey:
     return TupleKey(port, key.dst, key.src, key.dst_port, key.src_port, key.protocol)
 
 
-def connection_id(opener: int, far: TupleKey) -> str:
-    """The same on the hosts of both ends."""
-    key = msgspec.structs.replace(far, port=opener)
+def connection_id(owner: int, away: TupleKey) -> str:
+    """The same on the hosts of both ends: of the owner, and of what it sends as the other side sees it."""
+    key = msgspec.structs.replace(away, port=owner)
     return blake2b(_KEY.encode(key), digest_size=8).hexdigest()
 
 

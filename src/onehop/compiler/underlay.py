@@ -58,11 +58,14 @@ def host(to: Scope, id: str) -> None:
 
 
 def moved(to: Scope, id: str) -> None:
+    """Who else may send for a port: the host where it was until lately, or one where it is on standby."""
     port, move = to.get(Port, id), to.one(facts.moved(id))
-    if port is None or move is None:
+    standby = sorted(b.host for b in to.bindings(id) if b.state == "standby" and b.host != to.host)
+    if port is None or (move is None and not standby):
         return
-    former = 0 if move.former == to.host else host_id(to, move.former)
-    to.row("moved", port.key, structs.Moved(former, host_id(to, move.to) if move.to is not None else 0))
+    others = [move.former, *standby] if move is not None and move.former != to.host else standby
+    also = host_id(to, others[0]) if others else 0
+    to.row("moved", port.key, structs.Moved(also, host_id(to, move.to) if move and move.to else 0))
 
 
 def _path(to: Scope, host: Host) -> Path | None:

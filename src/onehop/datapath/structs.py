@@ -98,9 +98,9 @@ class Host(Layout, frozen=True):
 
 
 class Moved(Layout, frozen=True):
-    """A port that was on another host until lately."""
+    """A port that was on another host until lately, or may soon be."""
 
-    former: Annotated[U32, "that host: it may still send for the port; 0 for this one"] = 0
+    former: Annotated[U32, "that host: it may send for the port as well; 0 for this one"] = 0
     to: Annotated[U32, "the host to forward to, if the port has left this one"] = 0
 
 

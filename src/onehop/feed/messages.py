@@ -99,7 +99,7 @@ L4 = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class Tuple(msgspec.Struct, frozen=True, array_like=True):
-    """As packets of the opener's direction have it. An echo has its id in both ports."""
+    """As packets have it that go the opener's way. An echo has its id in both ports."""
 
     src: Short
     src_port: L4
@@ -110,8 +110,9 @@ class Tuple(msgspec.Struct, frozen=True, array_like=True):
 class Connection(msgspec.Struct, frozen=True, array_like=True):
     """A connection of a port. Its id is the same at both ends.
 
-    `near` is the tuple as the opener's machine sends it, `far` as the other end receives it. What only the
-    opener's host knows is None elsewhere.
+    Its owner is the port whose host keeps the record: the opener, or the port that a connection from outside
+    reaches. `near` is the tuple at the owner's machine, `far` at the other end. What only the owner's host
+    knows is None elsewhere.
     """
 
     id: Short

@@ -211,6 +211,17 @@ def test_of_a_port_without_its_network_only_its_place_is_known() -> None:
     assert not small.table("interfaces")
 
 
+def test_a_host_on_standby_may_send_for_a_port_as_well() -> None:
+    small = Small(
+        ROUTED.replace(
+            "bindings: {b: {host: h1, interface: t1}}",
+            "bindings: {b: {host: h1, interface: t1}, s: {host: h2, interface: t3, state: standby}}",
+        )
+    )
+    other = small.number("hosts", small.id(ModelHost, "h2"))
+    assert small.table("moved") == {small.key("web/a"): Moved(former=other)}
+
+
 def test_what_came_from_a_host_or_went_to_one_lately_is_told_with_its_number() -> None:
     small = Small(ROUTED)
     h1, h2 = (small.id(ModelHost, name) for name in ("h1", "h2"))

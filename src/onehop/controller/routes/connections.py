@@ -129,26 +129,26 @@ async def _one(call: Call, bound: Bound, id: str) -> Connection:
 
 
 async def _delete(call: Call, bound: Bound, connections: Sequence[Connection]) -> int:
-    """A connection is there as long as its opener's host has the record, so that comes first. What the other
+    """A connection is there as long as its owner's host has the record, so that comes first. What the other
     end remembers only leads replies there; a host that cannot be asked keeps it until it idles out."""
-    for host, ids in _elsewhere(call, bound, connections, "in"):
+    for host, ids in _elsewhere(call, bound, connections, owned=True):
         await _ask(call, host, ForgetConnections(bound.port.key, ids), Forgotten)
     here = ForgetConnections(bound.port.key, tuple(one.id for one in connections))
     count = (await _ask(call, bound.host, here, Forgotten)).count
-    for host, ids in _elsewhere(call, bound, connections, "out"):
+    for host, ids in _elsewhere(call, bound, connections, owned=False):
         with contextlib.suppress(Busy, Conflict):
             await _ask(call, host, ForgetConnections(bound.port.key, ids), Forgotten)
     return count
 
 
 def _elsewhere(
-    call: Call, bound: Bound, connections: Sequence[Connection], direction: str
+    call: Call, bound: Bound, connections: Sequence[Connection], *, owned: bool
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """The other hosts at which connections of a direction end, and which those are."""
+    """The other hosts at which connections end, and which: those that are owned there, or all others."""
     found: dict[str, list[str]] = {}
     for one in connections:
         binding = call.view.active_binding(_owner(call, one) or "")
-        if one.direction == direction and binding is not None and binding.host != bound.host:
+        if (one.near is None) == owned and binding is not None and binding.host != bound.host:
             found.setdefault(binding.host, []).append(one.id)
     return [(host, tuple(ids)) for host, ids in sorted(found.items())]
 
@@ -195,8 +195,10 @@ _CONNECTION = an_object(
         "id": _TEXT,
         "direction": {"enum": ["out", "in"], "description": "Whether the port opened it."},
         "protocol": _TEXT | {"description": "A name, or the number of a protocol without one."},
-        "near": nullable(_ENDS | {"description": "As the opener's machine sends it, if this host knows."}),
-        "far": _ENDS | {"description": "As the other end receives it."},
+        "near": nullable(
+            _ENDS | {"description": "At its owner: the opener, or who is reached from outside."}
+        ),
+        "far": _ENDS | {"description": "At the other end."},
         "other_port": nullable(_TEXT | {"description": "The port at the other end, if you may see it."}),
         "life": nullable({"enum": ["opening", "open", "closing"]}),
         "idle": _NUMBER | {"description": "Seconds since it was last seen to be used."},

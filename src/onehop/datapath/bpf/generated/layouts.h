@@ -105,9 +105,9 @@ _Static_assert(__builtin_offsetof(struct host, flags) == 36, "host.flags");
 _Static_assert(__builtin_offsetof(struct host, _1) == 37, "host._1");
 _Static_assert(__builtin_offsetof(struct host, mtu) == 38, "host.mtu");
 
-/* A port that was on another host until lately. */
+/* A port that was on another host until lately, or may soon be. */
 struct moved {
-	__u32 former; /* that host: it may still send for the port; 0 for this one */
+	__u32 former; /* that host: it may send for the port as well; 0 for this one */
 	__u32 to; /* the host to forward to, if the port has left this one */
 };
 _Static_assert(sizeof(struct moved) == 8, "moved: size");
