@@ -339,3 +339,19 @@ def test_blocks_cannot_stand_in_a_document(tenant: tuple[Api, str]) -> None:
     reply = me.call("POST", "/v1/apply", {"document": text})
     assert reply.status_code == 422
     assert "controllers make" in reply.json()["error"]["problems"][0]["message"]
+
+
+def test_a_packet_to_the_outside_is_explained_before_its_machine_is_on_any_host(
+    admin: Api, cloud: tuple[Api, str, str], tenant: tuple[Api, str], gateways: list[str]
+) -> None:
+    add(admin, cloud, gateways[0], 0)
+    me, _ = tenant
+    me.create("networks", name="web")
+    me.create("subnets", name="v4", network="web", cidr="10.0.1.0/24")
+    router = me.create("routers", name="edge", external=cloud[2])
+    (outer,) = of(router["made"], "mac", name=cloud[2], router=router["id"])
+    (ip,) = addresses(me.create("ports", name="p", network="web"))
+    told = me.told("POST", "/v1/trace", {"port": "web/p", "packet": f"tcp {ip}:4000 > 198.51.100.1:443"})
+    assert told.get("drop") is None, told
+    assert addresses(outer)[0] in str(told)
+    assert me.list("snat-blocks") == []

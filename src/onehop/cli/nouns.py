@@ -11,6 +11,7 @@ from onehop.cli.spec import COMMON, WAIT, Argument, Command, Option
 
 FILE = Path(__file__).with_name("nouns.json")
 VERBS = {"list": "listing", "join-token": "join_token"}  # functions that may not be called as their verbs are
+READ_ONLY = ("snat-block",)  # made and changed by controllers alone
 SPECIAL = ("id", "name", "project")  # told by arguments and common options rather than flags of their own
 
 
@@ -113,6 +114,8 @@ def settable(noun: Noun) -> tuple[dict[str, Any], ...]:
 
 def commands(noun: Noun) -> dict[str, Command]:
     """The verbs of a noun."""
+    if noun.name in READ_ONLY:
+        return {"list": _list(noun), "show": _show(noun)}
     made = [_create(noun), _list(noun), _show(noun), _update(noun), _delete(noun)]
     if noun.name == "router":
         made.append(_attach())

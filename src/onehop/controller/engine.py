@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onehop.controller import audit, idempotency
-from onehop.controller.actor import Actor
+from onehop.controller.actor import CONTROLLER, Actor
 from onehop.controller.allocate import Allocator, Resting
 from onehop.controller.blocks.resting import RestingBlocks
 from onehop.controller.blocks.sharing import Sharing
@@ -141,6 +141,15 @@ class Engine:
         draft = Draft(self._cache, self._allocator, actor)
         try:
             draft.take(list(operations))
+            return draft.view
+        finally:
+            draft.choice.forget()
+
+    def as_if_bound(self, port: str) -> View:
+        """What is there, and the blocks of shared ports that a machine's port would have if it were bound."""
+        draft = Draft(self._cache, self._allocator, CONTROLLER)
+        try:
+            draft.as_if_bound(port)
             return draft.view
         finally:
             draft.choice.forget()

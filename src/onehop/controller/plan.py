@@ -124,6 +124,11 @@ class Draft:
                 for block in drafting.first_blocks(self._view, obj.port, self.choice):
                     self._place(block, None)
 
+    def as_if_bound(self, port: str) -> None:
+        """Give a port the blocks that it would have if it were bound."""
+        for block in drafting.first_blocks(self._view, port, self.choice, as_if_bound=True):
+            self._place(block, None)
+
     def _take(self, operation: Operation) -> Object:
         kind = KINDS.get(operation.kind)
         if kind is None:

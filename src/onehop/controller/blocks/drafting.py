@@ -25,10 +25,10 @@ def useless_blocks(view: View, port: str) -> list[SnatBlock]:
     return useless(view, port, wanted)
 
 
-def first_blocks(view: View, port: str, choose: Chooser) -> list[SnatBlock]:
+def first_blocks(view: View, port: str, choose: Chooser, *, as_if_bound: bool = False) -> list[SnatBlock]:
     """A block of each rule and family that a bound port has none of, as far as there are any."""
     found = view.get(Port, port)
-    if found is None or found.kind != "vm" or not is_bound(view, port):
+    if found is None or found.kind != "vm" or not (as_if_bound or is_bound(view, port)):
         return []
     made = [(sharing, choose.block(sharing, [])) for sharing in lacking(view, port, sharings(view, found))]
     return [_block(found, sharing, at) for sharing, at in made if at is not None]

@@ -65,7 +65,8 @@ async def trace(request: AnyRequest) -> Response[bytes]:
     only_parameters(request, ("project",))
     wanted = convert(await body(request), Trace)
     port = _port(call, wanted.port, "port")
-    verdict = walk(call.view, State(), port.id, _frame(call.view, port, wanted))
+    view = call.here.engine.as_if_bound(port.id)
+    verdict = walk(view, State(), port.id, _frame(view, port, wanted))
     return answer(told(call.view, visible(verdict, call.view, call.access)))
 
 
