@@ -163,6 +163,20 @@ async def test_a_port_has_blocks_of_what_its_zone_shares_and_nothing_else(desk: 
     assert len(desk.cache.view.all(SnatBlock)) == 1
 
 
+async def test_the_next_binding_knows_of_what_has_changed_since_the_last(desk: Desk) -> None:
+    await cloud(desk, masquerade(family="ipv4"))
+    await machines(desk, "a")
+    await desk.do(masquerade(name="m6", family="ipv6"))
+    await machines(desk, "b")
+    assert (len(blocks(desk, "a")), len(blocks(desk, "b"))) == (1, 2)
+    await desk.do(delete("link", "edge-out"), delete("nat-rule", "out/m"))
+    await machines(desk, "c")
+    assert addresses(desk, "c") == ["2001:db8::10"]
+    await desk.do(delete("link", "edge-web"))
+    await machines(desk, "d")
+    assert blocks(desk, "d") == []
+
+
 async def test_nobody_but_controllers_writes_blocks(desk: Desk) -> None:
     await cloud(desk)
     await machines(desk, "vm")

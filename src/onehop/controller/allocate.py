@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv6Address
 
 from onehop.controller.blocks.resting import RestingBlocks, is_block
-from onehop.controller.blocks.sharing import PER_ADDRESS, Sharing, in_order
+from onehop.controller.blocks.sharing import PER_ADDRESS, KnownSharings, Sharing, in_order
 from onehop.controller.cache import Cache, ObjectChange
 from onehop.controller.holders import Holders
 from onehop.controller.keys import RESTING, parse_resting_key
@@ -93,12 +93,14 @@ class Allocator:
         self._cursors: dict[str, int] = {}
         self._resting = resting
         self._blocks = blocks
+        self.sharings = KnownSharings()  # of the cache's view
         self.in_flight: set[Claim] = set()
         self._cache = cache
         cache.subscribe(self._note)
 
     def _note(self, revision: Revision, changes: Sequence[ObjectChange]) -> None:
         """Whatever was claimed and is nobody's now begins to rest."""
+        self.sharings.note(changes, self._cache.view)
         if all(change.before is None for change in changes):
             return
         # What an object referred to may be gone in the same revision: look at it as it was.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from onehop.controller.access import Access
 from onehop.controller.actor import Actor
 from onehop.controller.allocate import Allocator, Choice
 from onehop.controller.blocks import drafting
+from onehop.controller.blocks.sharing import KnownSharings, matters
 from onehop.controller.cache import Cache
 from onehop.controller.differences import Plan, guard_sets, planned
 from onehop.controller.holders import HoldersOverlay
@@ -79,6 +80,7 @@ class Draft:
         self._results: list[Object] = []
         self.choice: Choice = allocator.chooser(self._holders)
         self._resting_until = allocator.resting_until
+        self._sharings = allocator.sharings
         self.sets: set[str] = set()  # that rules have looked at: their guards are to be written
 
     @property
@@ -109,24 +111,41 @@ class Draft:
     def _settle(self, operation: Operation) -> None:
         """Blocks that a port is to have, and no others."""
         port, more = operation.ref or "", operation.trusted or {}
-        for block in drafting.useless_blocks(self._view, port)[:MOST_AT_ONCE]:
+        for block in drafting.useless_blocks(self._view, port, self._needs())[:MOST_AT_ONCE]:
             self._delete(block)
-        made = drafting.first_blocks(self._view, port, self.choice)
+        made = drafting.first_blocks(self._view, port, self._needs(), self.choice)
         if more:
-            made += drafting.more_blocks(self._view, port, more["rule"], more["family"], self.choice)
+            rule, family = more["rule"], more["family"]
+            made += drafting.more_blocks(self._view, port, rule, family, self._needs(), self.choice)
         for block in made[:MOST_AT_ONCE]:
             self._place(block, None)
 
     def _first_blocks(self) -> None:
         """What is bound here has its first blocks with that."""
-        for id, obj in self._view.changed().items():
-            if isinstance(obj, Binding) and self._cache.view.find(id) is None:
-                for block in drafting.first_blocks(self._view, obj.port, self.choice):
-                    self._place(block, None)
+        made = ((id, obj) for id, obj in self._view.changed().items() if isinstance(obj, Binding))
+        bound = [obj.port for id, obj in made if self._cache.view.find(id) is None]
+        needs = self._needs() if bound else None
+        for port in bound:
+            assert needs is not None
+            for block in drafting.first_blocks(self._view, port, needs, self.choice):
+                self._place(block, None)
+
+    def _needs(self) -> drafting.Needs:
+        """What machines need blocks of: as is known of the cache, unless something of that changes here."""
+        known = self._sharings
+        view: View = self._cache.view
+        changed = (obj for pair in self._pairs() for obj in pair if obj is not None)
+        if any(matters(obj, self._view) for obj in changed):
+            known, view = KnownSharings(), self._view
+        return lambda port: known.of(view, port.network) if port.kind == "vm" and port.network else []
+
+    def _pairs(self) -> Iterator[tuple[Object | None, Object | None]]:
+        """What is changed here, before and after."""
+        return ((self._cache.view.find(id), after) for id, after in self._view.changed().items())
 
     def as_if_bound(self, port: str) -> None:
         """Give a port the blocks that it would have if it were bound."""
-        for block in drafting.first_blocks(self._view, port, self.choice, as_if_bound=True):
+        for block in drafting.first_blocks(self._view, port, self._needs(), self.choice, as_if_bound=True):
             self._place(block, None)
 
     def _take(self, operation: Operation) -> Object:

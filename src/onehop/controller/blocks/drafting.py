@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Protocol
 
-from onehop.controller.blocks.sharing import MOST, Sharing, had, is_bound, lacking, sharings, useless
+from onehop.controller.blocks.sharing import MOST, Sharing, had, is_bound, lacking, useless
 from onehop.model import Port, SnatBlock
 from onehop.model.view import View
+
+Needs = Callable[[Port], list[Sharing]]  # what a machine's port needs blocks of
 
 
 class Chooser(Protocol):
@@ -18,23 +21,27 @@ class Chooser(Protocol):
         """About how many there are."""
 
 
-def useless_blocks(view: View, port: str) -> list[SnatBlock]:
+def useless_blocks(view: View, port: str, needs: Needs) -> list[SnatBlock]:
     """The blocks of a port that it has no use for: all of them, if the port is gone or not bound."""
     found = view.get(Port, port)
-    wanted = sharings(view, found) if found is not None and is_bound(view, port) else []
+    wanted = needs(found) if found is not None and is_bound(view, port) else []
     return useless(view, port, wanted)
 
 
-def first_blocks(view: View, port: str, choose: Chooser, *, as_if_bound: bool = False) -> list[SnatBlock]:
+def first_blocks(
+    view: View, port: str, needs: Needs, choose: Chooser, *, as_if_bound: bool = False
+) -> list[SnatBlock]:
     """A block of each rule and family that a bound port has none of, as far as there are any."""
     found = view.get(Port, port)
     if found is None or found.kind != "vm" or not (as_if_bound or is_bound(view, port)):
         return []
-    made = [(sharing, choose.block(sharing, [])) for sharing in lacking(view, port, sharings(view, found))]
+    made = [(sharing, choose.block(sharing, [])) for sharing in lacking(view, port, needs(found))]
     return [_block(found, sharing, at) for sharing, at in made if at is not None]
 
 
-def more_blocks(view: View, port: str, rule: str, family: str, choose: Chooser) -> list[SnatBlock]:
+def more_blocks(
+    view: View, port: str, rule: str, family: str, needs: Needs, choose: Chooser
+) -> list[SnatBlock]:
     """As many again as a bound port has of a rule and family.
 
     A port has 64 at most. Who has some already gets a quarter of what is free at most, so that there is
@@ -43,7 +50,7 @@ def more_blocks(view: View, port: str, rule: str, family: str, choose: Chooser) 
     found = view.get(Port, port)
     if found is None or not is_bound(view, port):
         return []
-    sharing = next((s for s in sharings(view, found) if (s.rule, s.family) == (rule, family)), None)
+    sharing = next((s for s in needs(found) if (s.rule, s.family) == (rule, family)), None)
     if sharing is None:
         return []
     having = had(view, port, sharing)

@@ -1,11 +1,12 @@
-"""What machines share: the addresses of the rules that their network needs blocks of. Pure."""
+"""What machines share: the addresses of the rules that their network needs blocks of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from onehop.model import NatRule, Port, SnatBlock
+from onehop.controller.cache import ObjectChange
+from onehop.model import Binding, Link, NatRule, Network, Object, Port, SnatBlock
 from onehop.model.external import outside
 from onehop.model.formats import parse_ip
 from onehop.model.nat import BLOCK, FIRST_SHARED
@@ -39,11 +40,6 @@ class Sharing:
         return (block.rule, block.within) == (self.rule, self.within) and block.ip in self.addresses
 
 
-def sharings(view: View, port: Port) -> list[Sharing]:
-    """What a machine's port needs blocks of."""
-    return of_network(view, port.network) if port.kind == "vm" and port.network is not None else []
-
-
 def of_network(view: View, network: str) -> list[Sharing]:
     """What all machines of a network need blocks of."""
     return [made for rule in dynamic_rules_of(view, network) for made in of_rule(view, rule)]
@@ -59,6 +55,35 @@ def of_rule(view: View, rule: NatRule) -> list[Sharing]:
     for ip in shared_addresses(view, rule):
         by_version[ip.version].append(str(ip))
     return [Sharing(rule.id, v, within, tuple(ips)) for v, ips in by_version.items() if ips]
+
+
+class KnownSharings:
+    """What networks need blocks of, remembered while nothing changes that it depends on.
+
+    To find it takes a walk over links, among all ports of the networks; machines that come and go change
+    nothing of it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[Sharing]] = {}
+
+    def note(self, changes: Iterable[ObjectChange], view: View) -> None:
+        if any(matters(obj, view) for change in changes for obj in change[1:] if obj is not None):
+            self._known.clear()
+
+    def of(self, view: View, network: str) -> list[Sharing]:
+        found = self._known.get(network)
+        if found is None:
+            found = self._known[network] = of_network(view, network)
+        return found
+
+
+def matters(obj: Object, view: View) -> bool:
+    """Whether what machines share may depend on an object: anything of routers, links and rules."""
+    if isinstance(obj, Binding):
+        port = view.get(Port, obj.port)
+        return port is None or port.kind == "router"
+    return isinstance(obj, Link | NatRule | Network) or (isinstance(obj, Port) and obj.kind == "router")
 
 
 def had(view: View, port: str, sharing: Sharing) -> list[SnatBlock]:
