@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from onehop.model import Host as HostObject
 from onehop.model import Network, Port
 from onehop.model.formats import Ip
@@ -13,7 +15,7 @@ from onehop.simulation.cloud.places import address_of
 from onehop.simulation.packet import Frame, build
 from tests.support.families import Family, in_family
 from tests.support.packet_text import sent, source_port
-from tests.support.scenario import ROOT, add_hosts, bind, machines, merge, path_of, read_base
+from tests.support.scenario import ROOT, Outside, add_hosts, bind, machines, merge, path_of, read_base
 from tests.support.scenario_runner import view_of
 from tests.support.world import World
 
@@ -34,15 +36,16 @@ class Clouds:
         document = merge(read_base(base, ROOT), {"project": "demo", **(topology or {})})
         self.document = in_family(document, family)
         self.family = family
+        self.outside = msgspec.convert(self.document.pop("outside", {}), Outside)
         where = {path_of(self.document, p): host for host, ports in (hosts or {}).items() for p in ports}
-        for path in machines(self.document):
+        for path in [*machines(self.document), *self.outside.neighbours]:
             bind(self.document, path, where.setdefault(path, f"host-{path.partition('/')[2]}"))
         add_hosts(self.document, sorted({*where.values(), *(hosts or {})}))
         self.cloud = Cloud(view_of(self.document), **options)
         self._renew()
 
     def _renew(self) -> None:
-        self.world = World(self.cloud.view, self.family)
+        self.world = World(self.cloud.view, self.family, self.outside)
 
     def port(self, name: str) -> Port:
         return self.world.port(name)

@@ -13,13 +13,16 @@ from onehop.model import (
     Acl,
     AddressGroup,
     AddressGroupEntry,
+    FloatingIp,
     Link,
+    NatRule,
     Network,
     Port,
     Route,
     Router,
     SecurityGroup,
     SecurityGroupRule,
+    SnatBlock,
     Subnet,
 )
 from onehop.model.formats import Prefix, parse_cidr
@@ -131,7 +134,9 @@ def _concerned(view: View, ids: Collection[str]) -> set[str]:
             found.add(obj.id)
         elif isinstance(obj, SecurityGroup | SecurityGroupRule):
             found |= _members(view, obj.id if isinstance(obj, SecurityGroup) else obj.security_group)
-        elif isinstance(obj, Network | Subnet | Router | Route | Link | Port | Acl):
+        elif isinstance(obj, FloatingIp | SnatBlock):
+            found |= {obj.port} if obj.port is not None else set()
+        elif isinstance(obj, Network | Subnet | Router | Route | Link | Port | Acl | NatRule):
             found |= _around(view, obj)
         elif isinstance(obj, AddressGroup | AddressGroupEntry):
             found |= {p.id for p in view.all(Port) if p.kind == "vm"}
@@ -155,6 +160,8 @@ def _around(view: View, obj: Object) -> set[str]:
             starts = [p.id for p in view.ports(obj.router)]
         case Link():
             starts = [obj.a, obj.b]
+        case NatRule():
+            starts = [obj.port]
         case _:
             starts = [p.id for p in view.all(Port)] if isinstance(obj, Acl) else [obj.id]
     areas = {device for start in starts for device in _area(view, start)}
@@ -188,5 +195,7 @@ def _prefixes(view: View) -> Iterator[Prefix]:
     texts += [text for route in view.all(Route) for text in (route.destination, route.source)]
     matches = [rule.match for acl in view.all(Acl) for rule in acl.rules]
     texts += [text for match in matches for text in (match.src, match.dst)]
+    texts += [text for rule in view.all(NatRule) for text in (rule.source, rule.internal)]
+    texts += [floating.port_ip for floating in view.all(FloatingIp)]
     texts += [subnet.cidr for subnet in view.all(Subnet)]
     return (parse_cidr(text) for text in {t for t in texts if t is not None})

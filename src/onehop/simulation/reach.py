@@ -3,22 +3,24 @@
 The answer is found by trying. Rules cut the space of packets at known places: the ends of their port ranges,
 the protocols and ICMP types that they name. Within a piece no rule tells two packets apart, so one packet of
 each piece is walked, as if nothing had been sent before, and its reply after it: a passage is what works both
-ways. Not tried: source ports (49152 stands for all), DSCP, fragments, and state that packets have left.
+ways. The target is tried by its own address, and by the floating IPs that stand for it. Not tried: source
+ports (49152 stands for all), DSCP, fragments, and state that packets have left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
 from onehop.model import (
     Acl,
+    FloatingIp,
     Port,
     SecurityGroupRule,
 )
-from onehop.model.formats import PROTOCOLS, parse_ports, parse_protocol
+from onehop.model.formats import PROTOCOLS, parse_ip, parse_ports, parse_protocol
 from onehop.model.view import View
 from onehop.model.vocabulary import Drop
 from onehop.simulation.addresses import addresses_of
@@ -127,11 +129,9 @@ def try_all(view: View, a: Port, b: Port, cuts: Cuts) -> Reach:
     found: list[Passage] = []
     refusals: set[tuple[Drop, str]] = set()
     for version in (4, 6):
-        ends = _ends(a, b, version)
-        if ends is None:
-            continue
-        for passage, opening, reply in _candidates(version, cuts):
-            refusal = _try(view, a, b, ends, opening, reply)
+        ends = _ends(view, a, b, version)
+        for passage, opening, reply in _candidates(version, cuts) if ends else ():
+            refusal = _try_any(view, a, b, ends, opening, reply)
             if refusal is None:
                 _add(found, passage)
             elif refusal[0] is not None:
@@ -139,10 +139,13 @@ def try_all(view: View, a: Port, b: Port, cuts: Cuts) -> Reach:
     return Reach(tuple(found), frozenset(refusals))
 
 
-def _ends(a: Port, b: Port, version: int) -> tuple[Ip, Ip] | None:
+def _ends(view: View, a: Port, b: Port, version: int) -> list[tuple[Ip, Ip]]:
+    """From which address to which: the target's own first, then those that stand for it."""
     sources = [ip for ip in addresses_of(a) if ip.version == version]
-    targets = [ip for ip in addresses_of(b) if ip.version == version]
-    return (sources[0], targets[0]) if sources and targets else None
+    own = [ip for ip in addresses_of(b) if ip.version == version]
+    floating = [parse_ip(f.ip) for f in view.referring(FloatingIp, b.id) if f.ip is not None]
+    targets = [*own[:1], *(ip for ip in floating if ip.version == version)]
+    return [(sources[0], target) for target in targets] if sources else []
 
 
 def _candidates(version: int, cuts: Cuts) -> Iterator[tuple[Passage, Transport, Transport | None]]:
@@ -183,6 +186,16 @@ def _add(found: list[Passage], passage: Passage) -> None:
     found.append(passage)
 
 
+def _try_any(
+    view: View, a: Port, b: Port, ends: list[tuple[Ip, Ip]], opening: Transport, reply: Transport | None
+) -> tuple[Drop | None, str] | None:
+    """None if it gets through by any address; else why not by the first."""
+    first = _try(view, a, b, ends[0], opening, reply)
+    if first is None or any(_try(view, a, b, other, opening, reply) is None for other in ends[1:]):
+        return None
+    return first
+
+
 def _try(
     view: View, a: Port, b: Port, ends: tuple[Ip, Ip], opening: Transport, reply: Transport | None
 ) -> tuple[Drop | None, str] | None:
@@ -195,11 +208,23 @@ def _try(
         return None if arrived is not None else (there.drop, there.where or "")
     received = parse(arrived.data)
     assert isinstance(received, Frame)
-    answer = Frame(received.src, b.mac, _packet(target, source, reply))
+    answer = Frame(received.src, b.mac, _answer(received, reply))
     back = walk(view, State().after(there.effects), b.id, build(answer))
     if any(o.target == a.id for o in back.outputs):
         return None
     return back.drop, back.where or ""
+
+
+def _answer(received: Frame, reply: Transport) -> IpPacket:
+    """The reply to a packet as it was received: addresses, ports and ids may be others than were sent."""
+    ip = received.payload
+    assert isinstance(ip, Ipv4 | Ipv6)
+    got = ip.payload
+    if isinstance(got, Tcp | Udp | Sctp) and isinstance(reply, Tcp | Udp | Sctp):
+        reply = replace(reply, src=got.dst, dst=got.src)
+    elif isinstance(got, Icmp) and isinstance(reply, Icmp):
+        reply = replace(reply, rest=got.rest)
+    return _packet(ip.dst, ip.src, reply)
 
 
 def _packet(source: Ip, target: Ip, payload: Transport) -> IpPacket:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from onehop.model import Acl, AclRule, Match
+from onehop.model import Acl, AclRule, FloatingIp, Match
 from onehop.model.vocabulary import Drop
 from onehop.simulation.difference import difference
 from onehop.simulation.reach import reach
+from tests.support.clouds import Clouds
 from tests.support.virtual import Virtual
 from tests.unit.simulation.changes import add, change, remove
 
@@ -109,3 +110,26 @@ def test_a_title_changes_nothing(shop: Virtual) -> None:
     before, network = copy(shop), shop.find("network", "web")
     change(shop, network, title="The front")
     assert told(shop, before, network.id) == (set(), set())
+
+
+def test_a_machine_is_reached_by_its_floating_ip_from_behind_a_shared_address() -> None:
+    document = {
+        "routers": {"edge": {"ports": {"out": {"nat_rules": {"share": {"action": "masquerade"}}}}}},
+        "floating_ips": {"f": {"subnet": "public/main", "ip": "10.4.0.79", "port": "db/c"}},
+    }
+    clouds = Clouds("floating", document)
+    a, c = clouds.port("a").id, clouds.port("c").id
+    found = {str(p) for p in reach(clouds.cloud.view, a, c).passages}
+    assert found == {"ipv4 tcp all ports", "ipv4 udp all ports", "ipv4 icmp type 8"}
+    assert not reach(clouds.cloud.view, c, a).passages, "nothing stands for it outside"
+
+
+def test_a_released_floating_ip_is_a_loss() -> None:
+    floating = {"subnet": "public/main", "ip": "10.4.0.79", "port": "db/c"}
+    clouds = Clouds("floating", {"floating_ips": {"f": floating}})
+    before = clouds.cloud.view
+    clouds.change({"floating_ips": {"f": {"port": None}}})
+    (changed,) = before.all(FloatingIp)
+    found = difference(before, clouds.cloud.view, [changed.id])
+    a, c = clouds.port("a").id, clouds.port("c").id
+    assert any(a in change.sources and c in change.targets for change in found.lost)
