@@ -24,8 +24,10 @@ from onehop.simulation.packet import (
     Ipv4,
     Ipv6,
     Malformed,
+    Raw,
     Tcp,
     TcpFlag,
+    Transport,
     Udp,
     build,
     build_ip,
@@ -124,10 +126,10 @@ class Machines:
             assert port is not None
             answer = self._answer(port, frame)
             if answer is not None:
-                answers.append(self._entering(port, answer))
+                answers.append(self.entering(port, answer))
         return answers
 
-    def _entering(self, port: Port, answer: Frame) -> tuple[Port, Frame]:
+    def entering(self, port: Port, answer: Frame) -> tuple[Port, Frame]:
         """Where an answer comes in: of the outside, maybe by another uplink."""
         via = self.via
         if via is None or not self.world.is_outside(port) or not isinstance(answer.payload, Ipv4 | Ipv6):
@@ -167,6 +169,38 @@ class Machines:
         elif str(target) in mine:
             return sent(f"is-at {target} tell {packet.src}", self.world, port)
         return None
+
+
+def turned(frame: Frame, error: bool) -> Frame | None:
+    """A frame as it might come back: as an answer, or as an ICMP error about it."""
+    ip = frame.payload
+    if not isinstance(ip, Ipv4 | Ipv6) or ip.dst.is_multicast:
+        return None
+    inner: Transport
+    match ip.payload:
+        case _ if error and not isinstance(ip.payload, Icmp | Raw):
+            inner = _port_unreachable(ip)
+        case Tcp() as tcp:
+            answer = TcpFlag.ACK if tcp.flags & TcpFlag.ACK else TcpFlag.SYN | TcpFlag.ACK
+            inner = Tcp(tcp.dst, tcp.src, answer, 1000, tcp.seq + 1)
+        case Udp() as udp:
+            inner = Udp(udp.dst, udp.src, b"back")
+        case Icmp(type=8 | 0) as echo if ip.src.version == 4:
+            inner = replace(echo, type=8 - echo.type, checksum=None)
+        case Icmp(type=128 | 129) as echo if ip.src.version == 6:
+            inner = replace(echo, type=257 - echo.type, checksum=None)
+        case Icmp():
+            return None
+        case other:
+            inner = other
+    back = _around(ip, inner)
+    return Frame(frame.src, frame.dst, back)
+
+
+def _around(packet: IpPacket, inner: Transport) -> IpPacket:
+    if isinstance(packet, Ipv4):
+        return Ipv4(packet.dst, packet.src, inner)
+    return Ipv6(packet.dst, packet.src, inner)
 
 
 def _reply(packet: IpPacket) -> IpPacket | None:

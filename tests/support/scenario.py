@@ -53,10 +53,17 @@ class Send(Step, frozen=True, kw_only=True):
 
 
 class Throw(Step, frozen=True, kw_only=True):
-    """One packet enters at a port, if that is there. All who run it do the same, whatever that is."""
+    """One packet enters at a port, if that is there. All who run it do the same, whatever that is.
+
+    Whoever gets it turns it around, and so on, so many `turns`: with an answer, or an ICMP error about it.
+    `via`: the uplink that what the outside sends comes in by.
+    """
 
     throw: str
     at: str
+    turns: int = 0
+    with_: Literal["answers", "errors"] = msgspec.field(name="with", default="answers")
+    via: str | None = None
     mutate: dict[int, int] = {}  # bytes of the frame, by offset, modulo its length
     cut: int | None = None  # bytes that are left of it
 

@@ -37,7 +37,7 @@ from onehop.simulation.packet import (
     parse_quote,
 )
 from tests.support import scenario
-from tests.support.machines import ANSWER, QUESTION, TRACEROUTE, End, Machines, Talk, echo, packet
+from tests.support.machines import ANSWER, QUESTION, TRACEROUTE, End, Machines, Talk, echo, packet, turned
 from tests.support.network import Life, Network
 from tests.support.packet_text import changed, is_whole, received, sent, source_port
 from tests.support.same_packet import difference
@@ -68,6 +68,7 @@ from tests.support.world import World
 ERRORS = (1, 3, 11)  # unreachable and time exceeded, of ICMPv6 and of ICMP
 
 
+MOST_TURNED = 8  # of the copies of a packet
 _NAMED = re.compile(r"\$([a-z]+)")
 
 
@@ -196,13 +197,28 @@ class Runner:
 
     @step.register
     def _(self, step: Throw) -> None:
-        if all(step.at not in path.split("/") for path in machines(self.document)):
+        paths = [*(path.partition("/")[2] for path in machines(self.document)), *self.case.outside.neighbours]
+        if step.at not in (*paths, *machines(self.document)):
             return  # it has been deleted
         at = self.world.port(step.at)
         data = bytearray(build(sent(step.throw, self.world, at)))
         for place, byte in step.mutate.items():
             data[place % len(data)] = byte
-        self.network.send(at, bytes(data[: step.cut]))
+        life = self.network.send(at, bytes(data[: step.cut]))
+        with self._via(step.via):
+            for _ in range(step.turns):
+                life = self._turn(life, step.with_ == "errors")
+
+    def _turn(self, life: Life, errors: bool) -> Life:
+        """Whoever got something sends it back."""
+        lives = []
+        for delivery in life.delivered[:MOST_TURNED]:
+            port, frame = self.network.view.get(Port, delivery.port), parse(delivery.frame)
+            back = turned(frame, errors) if isinstance(frame, Frame) else None
+            if port is not None and back is not None:
+                at, frame = self.machines.entering(port, back)
+                lives.append(self.network.send(at, build(frame)))
+        return Life(tuple(d for one in lives for d in one.delivered))
 
     def _check_deliveries(self, step: Send, at: Port, frame: Frame, life: Life) -> None:
         expected: dict[str, Frame] = {}
