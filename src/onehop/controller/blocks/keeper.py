@@ -27,7 +27,6 @@ from onehop.model import Host, NatRule, Port
 from onehop.store import Compacted, Revision, Store, StoreError
 
 TICK = 5.0  # seconds between looks at what rests and at ports that have no block
-AGAIN = 1.0  # seconds until a host is given more of the same: it has to hear of the last ones first
 RETRY = 1.0
 SLICE = 200  # ports looked at in one go
 BATCH = 32  # ports settled in one transaction, where the store takes that many keys
@@ -95,7 +94,7 @@ class BlockKeeper:
     # --- what hosts ask -----------------------------------------------------------------------------
 
     def need(self, port: str, rule: str, family: str) -> None:
-        """A host runs out of what a port of its has."""
+        """A host runs out of what a port of its has. It asks again once it has seen what it was given."""
         asked = (port, rule, family)
         if asked not in self._asked and self._cache.view.get(NatRule, rule) is not None:
             self._asked.add(asked)
@@ -107,7 +106,6 @@ class BlockKeeper:
         try:
             await self._commit([more])
             self._tell_of([rule])
-            await asyncio.sleep(AGAIN)
         finally:
             self._asked.discard(asked)
 
