@@ -331,6 +331,7 @@ class Host:
             self.problems,
             self._revisions,
             self._warnings,
+            self._underlays,
         )
         new = []
         for port in sorted(ports):

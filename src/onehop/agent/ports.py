@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onehop.feed.messages import PortReport
@@ -22,6 +22,7 @@ class Presence:
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by object, from the compiler
     revisions: Mapping[str, int] = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)  # by port: what it works in spite of
+    underlays: Container[int] = ()  # interfaces that lead to other hosts
 
 
 def local_ports(view: View, host: str) -> set[str]:
@@ -54,6 +55,8 @@ def _state(view: View, host: str, binding: Binding, here: Presence) -> tuple[str
     link = here.links.get(name)
     if link is None:
         return "down", f"interface {name} is not there"
+    if link.index in here.underlays:
+        return "error", f"interface {name} leads to the other hosts; a port needs another"
     failure = here.failures.get(link.index)
     if failure:
         return "error", failure

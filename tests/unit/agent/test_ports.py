@@ -47,6 +47,11 @@ def test_a_port_that_is_bound_elsewhere_is_gone() -> None:
         (replace(HERE, links={"tap0": replace(TAP, up=False)}), "down", "interface tap0 is switched off"),
         (replace(HERE, failures={7: "no room"}), "error", "no room"),
         (
+            replace(HERE, underlays={7}),
+            "error",
+            "interface tap0 leads to the other hosts; a port needs another",
+        ),
+        (
             replace(HERE, problems={"p1": ("unsupported: this", "and that")}),
             "error",
             "unsupported: this; and that",
