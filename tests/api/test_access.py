@@ -282,3 +282,25 @@ def test_a_hosts_credential_reads_no_projects(controller: Controller, admin: Api
     host = controller.api(controller.api("x").told("POST", "/v1/hosts/join", {"token": token})["token"])
     assert host.list("networks") == host.list("tokens") == []
     assert host.call("POST", "/v1/networks", {"name": "mine"}).status_code in (403, 422)
+
+
+def test_which_hosts_a_change_waits_for_is_the_clouds_affair(controller: Controller, admin: Api) -> None:
+    project = f"waits-{uuid.uuid4().hex[:8]}"
+    admin.create("projects", name=project)
+    me = someone(controller, **{project: "member"})
+    me.create("networks", name="web")
+    port = me.create("ports", name="p", network="web")
+    host = admin.create("hosts", name=f"h-{project}")["id"]
+    admin.create("bindings", port=port["id"], host=host, interface="tap0")
+
+    def waited(api: Api, title: str) -> Json:
+        path = f"/v1/ports/{port['id']}"
+        found: Json = api.told("PATCH", path, {"title": title}, params={"wait": "0.1"})["convergence"]
+        return found
+
+    mine, theirs = waited(me, "one"), waited(admin, "two")
+    assert host not in str(mine)
+    assert [len(mine[name]) for name in ("waiting", "dead")] == [
+        len(theirs[name]) for name in ("waiting", "dead")
+    ]
+    assert host in (*theirs["waiting"], *theirs["dead"])

@@ -208,3 +208,4 @@ def test_health_tells_of_an_object_that_only_a_newer_version_can_read(etcd: Etcd
         until(lambda: api.call("GET", "/v1/health").status_code == 503)
         told = api.call("GET", "/v1/health").json()
         assert told["status"] == "unavailable" and "newer Onehop" in told["store"]
+        assert httpx.get(f"{controller.url}/v1/health").json()["store"] == "cannot be read"

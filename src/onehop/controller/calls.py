@@ -102,9 +102,9 @@ class WriteCall(Call):
 
     async def converged(self, done: Done) -> Shown:
         """What waiting came to, as a part of the reply; nothing when nobody wanted to wait."""
-        return (
-            {} if self.wait is None else {"convergence": await self.here.converge(done.revision, self.wait)}
-        )
+        if self.wait is None:
+            return {}
+        return {"convergence": await self.here.converge(done.revision, self.wait, self.actor)}
 
     async def written(self, kind: Kind, done: Done, status: int, **more: Any) -> Response[bytes]:
         """The reply to one object written."""

@@ -19,6 +19,7 @@ from onehop.controller.liveness import Presence
 from onehop.controller.reports import Reports, key
 
 Owed = int | list[int]
+UNNAMED = "(one of the cloud's)"
 PAUSE = 0.05  # seconds between two tellings
 BEHIND = 200  # hosts named in one telling
 
@@ -36,9 +37,11 @@ class Convergence:
     def done(self) -> bool:
         return not self.waiting and not self.controllers
 
-    def told(self) -> dict[str, object]:
-        """As replies show it."""
+    def told(self, named: bool) -> dict[str, object]:
+        """As replies show it. Which hosts there are is the cloud's affair: others are told how many."""
         lists = {name: list(getattr(self, name)) for name in ("waiting", "dead", "controllers")}
+        if not named:
+            lists = {name: [UNNAMED] * len(ids) for name, ids in lists.items()}
         return {"done": self.done, **lists}
 
 

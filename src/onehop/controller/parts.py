@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from onehop.controller.actor import Actor
 from onehop.controller.answers import AnyRequest
 from onehop.controller.blocks.keeper import BlockKeeper
 from onehop.controller.cache import Cache
@@ -44,13 +45,14 @@ class Parts:
         return cls(store, cache, engine, statuses, ChangeLog(cache), Metrics(cache), feed, blocks, ca)
 
     async def converge(
-        self, revision: Revision, seconds: float, since: Revision | None = None
+        self, revision: Revision, seconds: float, actor: Actor, since: Revision | None = None
     ) -> Mapping[str, Any]:
         """Wait, at most so long, until the hosts concerned have applied a revision; tells who has not.
 
         With `since`, all that came after that one, too.
         """
-        return (await self.feed.convergences.wait(revision, seconds, since)).told()
+        found = await self.feed.convergences.wait(revision, seconds, since)
+        return found.told(named=actor.may_read(None))
 
     async def close(self) -> None:
         """Everything but the store, which belongs to whoever opened it."""

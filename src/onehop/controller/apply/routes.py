@@ -216,7 +216,7 @@ async def _done(job: Job, plan: Plan, since: int) -> dict[str, Any]:
     told = {"event": "done", **_counts(plan), "revision": revision}
     if job.wait is None:
         return told
-    return told | {"convergence": await here.converge(revision, job.wait, since)}
+    return told | {"convergence": await here.converge(revision, job.wait, job.call.actor, since)}
 
 
 def _executor(job: Job) -> Executor:

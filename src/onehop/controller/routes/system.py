@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from importlib.resources import files
+from typing import Any
 
 from litestar import Response, get
 
 import onehop
-from onehop.controller.answers import AnyRequest, answer
-from onehop.controller.auth import require_reader
+from onehop.controller.answers import AnyRequest, Unauthorized, answer
+from onehop.controller.auth import authenticate, require_reader
 from onehop.controller.calls import Call
 from onehop.controller.openapi import operation
 from onehop.controller.parts import parts
@@ -45,10 +46,20 @@ async def health(request: AnyRequest) -> Response[bytes]:
         async with asyncio.timeout(STORE_PATIENCE):
             await here.store.revision()
     except (StoreError, TimeoutError) as error:
-        return answer(told | {"status": "unavailable", "store": str(error) or "does not answer"}, 503)
+        return _unavailable(request, told, "does not answer", str(error))
     if here.cache.trouble is not None:
-        return answer(told | {"status": "unavailable", "store": here.cache.trouble}, 503)
+        return _unavailable(request, told, "cannot be read", here.cache.trouble)
     return answer(told | {"status": "ok", "store": "ok"})
+
+
+def _unavailable(request: AnyRequest, told: dict[str, Any], what: str, why: str) -> Response[bytes]:
+    """Where the store is, and what is in it, is told to those who see the cloud; all others hear that it is
+    not well."""
+    try:
+        sees = authenticate(request, parts(request).cache.view).may_read(None)
+    except Unauthorized:
+        sees = False
+    return answer(told | {"status": "unavailable", "store": (why if sees else "") or what}, 503)
 
 
 @get("/metrics")
