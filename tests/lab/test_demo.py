@@ -28,7 +28,9 @@ def name() -> Iterator[str]:
 def demo(name: str, folder: Path, shop: object) -> subprocess.CompletedProcess[str]:
     lab = yaml.safe_load((EXAMPLES / "lab.yaml").read_text())
     path = folder / "lab.yaml"
-    path.write_text(yaml.safe_dump({**lab, "name": name, "topology": shop}))
+    (folder / "shop-outside.yaml").write_text((EXAMPLES / "shop-outside.yaml").read_text())
+    topology = [shop, "shop-outside.yaml"]
+    path.write_text(yaml.safe_dump({**lab, "name": name, "topology": topology}))
     argv = [sys.executable, "-m", "onehop.lab.demo", str(path)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
@@ -39,11 +41,11 @@ def test_the_demo_fails_when_a_packet_does_and_can_be_run_again(name: str, tmp_p
     http = rules.pop("http")
     broken = demo(name, tmp_path, shop)
     assert broken.returncode == 1, broken.stderr
-    assert broken.stdout.count("FAIL tcp") == 2
-    assert "2 packets did not fare as they should" in broken.stderr
+    assert broken.stdout.count("FAIL tcp") == 4
+    assert "4 packets did not fare as they should" in broken.stderr
 
     rules["http"] = http
     whole = demo(name, tmp_path, shop)
     assert whole.returncode == 0, whole.stdout + whole.stderr
     assert "is there from before" in whole.stderr
-    assert whole.stdout.count("  ok   ") == 12
+    assert whole.stdout.count("  ok   ") == 20

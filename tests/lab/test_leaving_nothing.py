@@ -51,7 +51,8 @@ def remains(name: str) -> list[str]:
 def example(name: str, folder: Path, lab: str) -> Path:
     """An example lab under another name."""
     spec = yaml.safe_load((EXAMPLES / lab).read_text())
-    shutil.copy(EXAMPLES / spec["topology"], folder)
+    for document in EXAMPLES.glob("*.yaml"):
+        shutil.copy(document, folder)
     path = folder / "lab.yaml"
     path.write_text(yaml.safe_dump({**spec, "name": name}))
     return path

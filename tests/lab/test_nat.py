@@ -16,7 +16,7 @@ from tests.support.nat_cloud import FORWARDED, INSIDE, LAB, OUTSIDE, PLACES, Add
 from tests.support.real_traffic import Pair, connect, hops, ping, tcp, udp
 
 LARGE = 8 << 20
-OURS = Addresses(1)
+OURS, THEIRS = Addresses(1), Addresses(2)
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 SHARING = pytest.mark.parametrize("path", ["web/a", "web/b", "web/c", "web/d"])
 FLOATING = pytest.mark.parametrize("path", ["web/f", "web/g"])
@@ -31,6 +31,13 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def tenant(lab: Lab) -> Iterator[Tenant]:
     with Tenant(lab, document(1), PLACES) as tenant:
+        yield tenant
+
+
+@pytest.fixture(scope="module")
+def other(lab: Lab) -> Iterator[Tenant]:
+    """Another tenant, of the same addresses."""
+    with Tenant(lab, document(2), {"web/a": "h2", "web/f": "h2"}) as tenant:
         yield tenant
 
 
@@ -180,7 +187,7 @@ def test_a_machine_that_moves_keeps_its_connections_with_the_outside(tenant: Ten
         assert [pair.talk() for pair in pairs] == [True] * 3, tenant.all_drops()
 
 
-# --- port forwards, hairpins ----------------------------------------------------------------------------
+# --- port forwards, hairpins, other tenants -------------------------------------------------------------
 
 
 @VERSIONS
@@ -203,6 +210,20 @@ def test_machines_reach_each_other_by_their_outside_addresses(
     at = (tenant.address("web/b", version), INSIDE)
     target = OURS.router[version]
     assert tcp(machine, tenant.machine("web/b"), target, FORWARDED, at=at), tenant.all_drops()
+
+
+@pytest.mark.parametrize("source", ["web/a", "web/f"])
+@VERSIONS
+def test_tenants_of_equal_addresses_reach_each_other_by_floating_ips(
+    tenant: Tenant, other: Tenant, source: str, version: int
+) -> None:
+    target, at = floating("web/f", version, THEIRS), (other.address("web/f", version), 5000)
+    known = OURS.router[version] if source == "web/a" else floating(source, version)
+    pair = connect(tenant.machine(source), other.machine("web/f"), target, 5000, at=at)
+    assert pair is not None, (tenant.all_drops(), other.all_drops())
+    with pair:
+        assert pair.talk()
+        assert pair.server.getpeername()[0] == known
 
 
 # --- what goes along ------------------------------------------------------------------------------------

@@ -41,6 +41,14 @@ ATTEMPTS = (
     Attempt("db-1", "web-2", 5432, False, "no rule opens this port of a web server"),
     Attempt("web-2", "db-1", None, False, "the database may not be pinged"),
 )
+# In a lab that has a world outside.
+OUTSIDE = "internet-1"
+BEYOND = (
+    Attempt("db-1", OUTSIDE, 443, True, "the outside is reached by all, who share the router's addresses"),
+    Attempt("web-1", OUTSIDE, None, True, "this machine goes out under its floating IPs"),
+    Attempt(OUTSIDE, "web-1", 80, True, "anybody may reach port 80, from outside by the floating IPs"),
+    Attempt(OUTSIDE, "web-1", 22, False, "no rule lets ssh in from outside"),
+)
 
 
 class Demo:
@@ -51,12 +59,23 @@ class Demo:
     def run(self) -> int:
         """Make every attempt, by IPv4 and IPv6. How many fared otherwise than they should."""
         with self._lab.client(self._lab.project) as api:
-            for attempt in ATTEMPTS:
+            has_outside = OUTSIDE in self._lab.spec.outside.machines
+            for attempt in (*ATTEMPTS, *(BEYOND if has_outside else ())):
                 print(f"\n{attempt.source} -> {attempt.target}: {attempt.told}")
-                for address in self._lab.vms[attempt.target]["addresses"]:
+                for address in self._addresses(api, attempt):
                     self._try(attempt, address)
-                self._explain(api, attempt)
+                if attempt.source != OUTSIDE:
+                    self._explain(api, attempt, self._addresses(api, attempt)[0])
         return self._failed
+
+    def _addresses(self, api: Client, attempt: Attempt) -> list[str]:
+        """Those by which the source of an attempt knows its target."""
+        if attempt.target == OUTSIDE:
+            return list(self._lab.spec.outside.addresses(OUTSIDE))
+        vm = self._lab.vms[attempt.target]
+        if attempt.source == OUTSIDE:
+            return [floating["ip"] for floating in api.list("floating-ips", port=vm["port"])]
+        return list(vm["addresses"])
 
     def _try(self, attempt: Attempt, address: str) -> None:
         source, target = (self._lab.place(name) for name in (attempt.source, attempt.target))
@@ -70,25 +89,26 @@ class Demo:
         mark = "ok  " if good else "FAIL"
         print(f"  {mark} {what}: {'answered' if passed else 'dropped'}")
 
-    def _explain(self, api: Client, attempt: Attempt) -> None:
+    def _explain(self, api: Client, attempt: Attempt, target: str) -> None:
         """The last words of the trace: who let it pass, or why not."""
-        packet = self._packet(attempt)
+        packet = self._packet(attempt, target)
         port = self._lab.vms[attempt.source]["port"]
         for line in _deciding(api.trace({"port": port, "packet": packet})["lines"]):
             print(f"       {line}")
 
-    def _packet(self, attempt: Attempt) -> str:
-        source, target = (self._lab.vms[name]["addresses"][0] for name in (attempt.source, attempt.target))
+    def _packet(self, attempt: Attempt, target: str) -> str:
+        source = self._lab.vms[attempt.source]["addresses"][0]
         if attempt.port is None:
             return f"icmp {source} > {target}"
         return f"tcp {source}:40000 > {target}:{attempt.port}"
 
 
 def _deciding(lines: list[str]) -> list[str]:
-    """The step before the outcome, and the outcome."""
+    """The step that judged it, those that translated it, and the outcome."""
     told = [line for line in lines if line]
     groups = [line for line in told if "security groups" in line]
-    return [*groups[-1:], told[-1]]
+    translated = [line for line in told if "  nat  " in line]
+    return [*groups[-1:], *translated, told[-1]]
 
 
 def main(argv: list[str]) -> int:

@@ -5,7 +5,7 @@
     controllers: 1
     store: sqlite                  # or etcd, or {etcd: 3}
     underlay: {family: ipv4, mtu: 1600}
-    topology: shop-topology.yaml   # a document as `onehop apply` takes it, or the document itself
+    topology: shop-topology.yaml   # a document as `onehop apply` takes it, or the document itself, or several
     vms:
       web-1: {port: web/web-1, host: h1}
     outside: {machines: [internet-1]}   # the world beyond the uplinks
@@ -205,6 +205,12 @@ def _underlay(data: object) -> Underlay:
 
 
 def _topology(value: object, folder: Path) -> Mapping[str, Any] | None:
+    """A document, or several that are one: what is in a later one goes into those before."""
+    if isinstance(value, list):
+        whole: Mapping[str, Any] = {}
+        for part in value:
+            whole = _merged(whole, _topology(part, folder) or {})
+        return whole
     if isinstance(value, str):
         path = folder / value
         try:
@@ -212,8 +218,17 @@ def _topology(value: object, folder: Path) -> Mapping[str, Any] | None:
         except (OSError, yaml.YAMLError) as error:
             raise LabError(f"topology: cannot read {path}: {error}") from None
     if value is not None and not isinstance(value, Mapping):
-        raise LabError("topology: a document, or the name of a file that holds one")
+        raise LabError("topology: a document, the name of a file that holds one, or a list of these")
     return value
+
+
+def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    both = {
+        name: _merged(base[name], more[name])
+        for name in base.keys() & more.keys()
+        if isinstance(base[name], Mapping) and isinstance(more[name], Mapping)
+    }
+    return {**base, **more, **both}
 
 
 def _vms(data: object, hosts: tuple[str, ...]) -> tuple[Vm, ...]:

@@ -38,12 +38,12 @@ def tcp(source: Namespace, target: Namespace, address: str, port: int) -> bool:
 
 @contextlib.contextmanager
 def _echoing(machine: Namespace, address: str, port: int) -> Iterator[None]:
-    """A server at an address of a machine that says what it hears, once."""
+    """A server on a machine that says what it hears, once, to whoever comes by this family."""
     with machine.entered():
         server = socket.socket(_family(address))
     with server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((address, port))
+        server.bind(("", port))  # it may know itself by another address
         server.listen()
         thread = threading.Thread(target=_echo, args=(server,), daemon=True)
         thread.start()
