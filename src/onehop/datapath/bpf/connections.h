@@ -278,6 +278,14 @@ inline_ void judge_as_own(struct walk *w)
 	}
 }
 
+/* Home counts only where it is another tuple: most copies are short. */
+inline_ void copy_record(struct record *to, const struct record *from)
+{
+	__builtin_memcpy(to, from, __builtin_offsetof(struct record, home));
+	if (from->flags & RECORD_FLAG_TRANSLATED)
+		to->home = from->home;
+}
+
 /* Find the connection that this port owns, of what it sends. */
 stage_ int own_record(struct walk *w)
 {
@@ -299,7 +307,7 @@ stage_ int own_record(struct walk *w)
 	record = find_home(w, &key);
 	if (!record)
 		return 0;
-	w->record = *record;
+	copy_record(&w->record, record);
 	w->key = key;
 	w->has_record = 1;
 	if (is_icmp_error(&w->packet)) {
@@ -392,7 +400,7 @@ inline_ void home_of(struct ends *home, const struct walk *w)
 
 inline_ void fill_record(struct walk *w, struct record *record, __u8 life)
 {
-	__builtin_memset(record, 0, sizeof(*record));
+	__builtin_memset(record, 0, __builtin_offsetof(struct record, home));
 	record->far_port = is_inbound(w) ? w->origin : w->target;
 	copy_macs(record->near_dst, w->near_macs);
 	copy_macs(record->far_dst, w->packet.macs);
@@ -686,7 +694,7 @@ stage_ int keep(struct __sk_buff *skb, struct walk *w, __u32 most)
 	w->tunnel = is_inbound(w) || w->out.flags & PORT_FLAG_UPLINK ? 0 : TUNNEL_FLAG_LEARN;
 	known = w->has_record ? bpf_map_lookup_elem(&records, &key) : 0;
 	if (known) {
-		*known = w->record;
+		copy_record(known, &w->record);
 		return GO;
 	}
 	w->key = key;

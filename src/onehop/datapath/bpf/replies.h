@@ -131,7 +131,7 @@ stage_ int refresh(struct walk *w, const struct walk *q)
 		record->flags &= ~RECORD_FLAG_JUDGED;
 	else
 		record->flags |= RECORD_FLAG_JUDGED;
-	w->record = *record;
+	copy_record(&w->record, record);
 	w->no_cache |= q->no_cache;
 	return 0;
 }
@@ -147,7 +147,7 @@ inline_ bool needs_probe(const struct walk *w)
 /* A record of which a reply has come: PROBE if the connection has to be judged again first. */
 inline_ int claim(struct walk *w, struct record *record, const struct tuple_key *key)
 {
-	w->record = *record;
+	copy_record(&w->record, record);
 	w->key = *key;
 	if (needs_probe(w))
 		return PROBE;
