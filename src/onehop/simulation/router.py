@@ -92,9 +92,9 @@ def _is_used_by_rules(walk: Walk, ip: Ip) -> bool:
 
 
 def _echo_reply(walk: Walk) -> Frame:
-    """The request turned around: addresses changed over, the type changed, TTL 64, and nothing else."""
-    ip = walk.ip
-    assert isinstance(ip.payload, Icmp) and ip.payload.checksum is not None
+    """The request as it was sent, turned around: addresses changed over, the type changed, TTL 64."""
+    ip = walk.original.payload
+    assert isinstance(ip, Ipv4 | Ipv6) and isinstance(ip.payload, Icmp) and ip.payload.checksum is not None
     before, after = ip.payload.type, ECHO_REPLY[ip.protocol]
     checksum = update(ip.payload.checksum, before << 8, after << 8)
     icmp = replace(ip.payload, type=after, checksum=checksum)
