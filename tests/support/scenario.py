@@ -153,6 +153,7 @@ class Forget(Step, frozen=True, kw_only=True):
 class Wait(Step, frozen=True, kw_only=True):
     wait: float  # seconds
     dropped: str | None = None  # of packets that waited, and need not any more; `*` for whatever may happen
+    answered: dict[str, str] = {}  # to whom, about the last packet sent there
 
 
 class Settle(Step, frozen=True, kw_only=True):

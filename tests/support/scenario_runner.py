@@ -106,6 +106,7 @@ class Runner:
         self.network = start(view_of(self.document))
         self.open: dict[str, Conversation] = {}
         self.values: dict[str, int] = {}  # of `$name` in packets, once seen
+        self._last: dict[str, Frame] = {}  # packet by packet: what each port sent last
         self._ids = 100
         self._renew()
 
@@ -173,6 +174,9 @@ class Runner:
         expected = {step.dropped.upper()} if step.dropped else set()
         if {d.reason.name for d in life.dropped} != expected:
             raise Unexpected(f"dropped while waiting: {life.dropped or 'nothing'}")
+        texts = [(self.world.port(name), text) for name, text in step.answered.items()]
+        about = {port.id: self._last[port.id] for port, _ in texts}
+        self._compare({p.id: received(text, self.world, p, about[p.id]) for p, text in texts}, life)
 
     @step.register
     def _(self, step: Settle) -> None:
@@ -190,6 +194,7 @@ class Runner:
         text = self._filled(step.send)
         at = self.world.port(step.at or source_port(text))
         frame = sent(text, self.world, at)
+        self._last[at.id] = frame
         life = self.network.send(at, build(frame))
         self._check_deliveries(step, at, frame, life)
         self._check_drop(step, life)

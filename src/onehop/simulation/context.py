@@ -80,6 +80,7 @@ class Walk:
     bound: bool = False  # a dynamic rule has translated it
     probe: bool = False  # not a packet, but the question whether the connection would still pass
     is_copy: bool = False  # of a flooded frame
+    gives_up: bool = False  # has waited for its next hop, which has never answered
     stateful: bool = False  # has passed something that lets replies in
     visits: list[Visit] = field(default_factory=list)
     next_hop: NextHop | None = None

@@ -33,6 +33,7 @@ class Error(Enum):
     REJECTED = ((3, 13), (1, 1))  # communication administratively prohibited
     NO_SUCH_PORT = ((3, 3), (1, 4))
     TOO_BIG = ((3, 4), (2, 0))
+    NO_NEIGHBOUR = ((3, 1), (1, 3))  # the next hop has never answered
 
 
 def tell(walk: Walk, error: Error, mtu: int = 0, source: Ip | None = None) -> None:

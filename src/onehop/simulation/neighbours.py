@@ -31,6 +31,7 @@ from onehop.model.vocabulary import Drop, Stage
 from onehop.model.zones import is_uplink
 from onehop.simulation.addresses import ALL_NODES, addresses_of, is_subnet_broadcast, link_local, prefixes_of
 from onehop.simulation.context import Finished, Walk
+from onehop.simulation.icmp_errors import Error, tell
 from onehop.simulation.packet import Arp, Frame, Icmp, Ip, Ipv6, multicast_mac
 from onehop.simulation.state import NEIGHBOUR_LIFE, LearnNeighbour, Neighbour
 from onehop.simulation.verdict import Ask
@@ -230,7 +231,10 @@ def resolve(walk: Walk) -> None:
 
 
 def ask_for(walk: Walk, port: Port, target: Ip) -> NoReturn:
-    """Let the packet wait, while the slow path asks who has its next hop."""
+    """Let the packet wait, while the slow path asks who has its next hop. One that did so drops it."""
+    if walk.gives_up:
+        tell(walk, Error.NO_NEIGHBOUR)
+        walk.drop(Stage.NEIGHBOURS, port.id, Drop.NO_NEIGHBOUR, f"nobody has answered for {target}")
     walk.step(Stage.NEIGHBOURS, port.id, f"nobody is known to have {target}: the slow path asks")
     walk.request(Ask.RESOLVE, port.id, target)
 

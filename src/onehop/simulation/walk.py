@@ -61,6 +61,16 @@ def _send(walk: Walk) -> None:
             raise
 
 
+def give_up(view: View, state: State, port: str, data: bytes) -> Verdict:
+    """What becomes of a packet whose next hop has never answered, while it waited."""
+
+    def once_more(walk: Walk) -> None:
+        walk.gives_up = True
+        _send(walk)
+
+    return run(view, state, port, data, once_more)
+
+
 def emit(view: View, state: State, router_port: str, frame: Frame) -> Verdict:
     """What becomes of a frame that a router sends out of one of its ports, such as an ARP request."""
 

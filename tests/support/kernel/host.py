@@ -226,7 +226,13 @@ class KernelHost:
             self._moves = {port: m for port, m in self._moves.items() if m[1] > self.time}
             self.follow(())
         late = self._waiting.give_up(self.time)
-        return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged) for waiting in late]
+        return [event for waiting in late for event in self._waited_in_vain(waiting)]
+
+    def _waited_in_vain(self, waiting: Waiting) -> list[Event]:
+        port = self.view.get(Port, waiting.port)
+        if waiting.arrived is not None or port is None or not self.has(waiting.port):
+            return [Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged)]
+        return self._inject_frame(from_port(port.key, gives_up=Drop.NO_NEIGHBOUR), waiting.data)
 
     def _run(self, program: str, frame: bytes, skb: SkBuff, tap: Tap | None) -> list[Event]:
         self._verdicts.update(0, self._blank)

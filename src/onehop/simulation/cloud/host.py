@@ -111,9 +111,17 @@ class Host:
         self.state = lives.sweep(replace(self.state, now=now))
         self._left = {port: moved for port, moved in self._left.items() if moved.until > now}
         self._came = {port: moved for port, moved in self._came.items() if moved.until > now}
-        return [
-            Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged) for waiting in self._waiting.give_up(now)
-        ]
+        late = self._waiting.give_up(now)
+        return [event for waiting in late for event in self._waited_in_vain(waiting)]
+
+    def _waited_in_vain(self, waiting: Waiting) -> Iterator[Event]:
+        """What has come from elsewhere has been judged there, and nobody is told."""
+        if waiting.arrived is not None or not self.has(waiting.port):
+            yield Dropped(self.id, Drop.NO_NEIGHBOUR, waiting.charged)
+            return
+        verdict = walk.give_up(self.view, self._told(), waiting.port, waiting.data)
+        self._apply(verdict.effects)
+        yield from self._sent_on(verdict, waiting.port)
 
     def forget_hints(self) -> None:
         self.state = replace(self.state, hints={})
@@ -164,12 +172,15 @@ class Host:
         self._apply(verdict.effects)
         if key is not None and frame is not None:
             self._note_flow(key, frame, data, verdict, epochs_before)
+        yield from self._sent_on(verdict, port)
+        yield from self._wait_for(verdict.requests, Waiting(port, data, self.state.now))
+
+    def _sent_on(self, verdict: Verdict, port: str) -> Iterator[Event]:
         yield from self._tell(verdict, port)
         for output in verdict.outputs:
             yield from self._on_its_way(output)
         for answer in verdict.answers:
             yield from self._back(answer, port)
-        yield from self._wait_for(verdict.requests, Waiting(port, data, self.state.now))
 
     def _wait_for(self, requests: Iterable[Request], packet: Waiting) -> Iterator[Event]:
         """Let a packet wait, and ask who has its next hop.

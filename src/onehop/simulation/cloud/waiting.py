@@ -1,7 +1,7 @@
 """Packets whose next hop nobody is known to have: they wait, while their host asks for it.
 
 none ── a packet needs it: ask ──► asked ── it is learned ──► the packets go on
-                                      └── 3 s ──► the packets are dropped: NO_NEIGHBOUR
+                                      └── 3 s ──► they are dropped: NO_NEIGHBOUR, and the senders told
 """
 
 from __future__ import annotations
