@@ -101,7 +101,7 @@ class Host:
         self._underlays: set[int] = set()
         self._plugged: dict[int, set[int]] = {}  # interface -> VLANs
         self._failures: dict[int, str] = {}
-        self._warnings: dict[str, str] = {}  # by port
+        self._warnings: dict[str, dict[str, str]] = {}  # by port
         self._said: dict[str, PortReport] = {}
 
     # --- what happens -------------------------------------------------------------------------------
@@ -171,12 +171,15 @@ class Host:
         """Whether a port is bound here, be it on standby."""
         return any(binding.host == self.id for binding in self.view.bindings(port))
 
-    def warn(self, port: str, text: str) -> list[PortReport]:
+    def warn(self, port: str, about: str, text: str) -> list[PortReport]:
         """Have a port's status say something that does not keep it from working; nothing, if it is over."""
+        warnings = self._warnings.setdefault(port, {})
         if text:
-            self._warnings[port] = text
+            warnings[about] = text
         else:
-            self._warnings.pop(port, None)
+            warnings.pop(about, None)
+        if not warnings:
+            del self._warnings[port]
         return self._report({port})
 
     def judge_anew(self, device: str) -> None:

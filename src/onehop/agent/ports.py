@@ -21,7 +21,8 @@ class Presence:
     failures: Mapping[int, str] = field(default_factory=dict)  # by interface: why nothing is attached
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by object, from the compiler
     revisions: Mapping[str, int] = field(default_factory=dict)
-    warnings: Mapping[str, str] = field(default_factory=dict)  # by port: what it works in spite of
+    # By port, and by what it is about: what the port works in spite of.
+    warnings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     underlays: Container[int] = ()  # interfaces that lead to other hosts
 
 
@@ -69,7 +70,7 @@ def _state(view: View, host: str, binding: Binding, here: Presence) -> tuple[str
         return "down", f"interface {name} is switched off"
     if not port.admin_up:
         return "down", "the port is switched off"
-    return "active", here.warnings.get(port.id, "")
+    return "active", _told(sorted(here.warnings.get(port.id, {}).values()))
 
 
 def interface_of(view: View, host: str, binding: Binding) -> str | None:

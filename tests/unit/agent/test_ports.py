@@ -32,8 +32,9 @@ def test_a_port_whose_interface_is_there_is_active_as_of_its_binding() -> None:
 
 
 def test_a_warning_is_told_of_a_port_that_works() -> None:
-    here = replace(HERE, warnings={"p1": "short of something"})
-    assert report(cloud(), HOST, "p1", here) == PortReport("p1", "active", "short of something", 5)
+    here = replace(HERE, warnings={"p1": {"b": "short of something", "a": "full of another"}})
+    said = PortReport("p1", "active", "full of another; short of something", 5)
+    assert report(cloud(), HOST, "p1", here) == said
 
 
 def test_a_port_that_is_bound_elsewhere_is_gone() -> None:

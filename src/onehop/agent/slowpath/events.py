@@ -38,7 +38,7 @@ __all__ = ["SlowPath"]
 
 BATCH = 64  # events per turn of the loop: the feed gets its turn, too
 MAX_SAID = 65536  # addresses of which it is known that this host told of them
-TOLD_FULL = 60.0  # seconds for which a full port shows in the host's health
+TOLD_FULL = 60.0  # seconds for which a full port shows in its status and the host's health
 
 log = structlog.get_logger()
 _EVENT = codec(Event)
@@ -104,7 +104,9 @@ class SlowPath:
     def health(self) -> dict[str, str]:
         """Ports that may open no more connections."""
         now = self._time()
-        self._full = {port: until for port, until in self._full.items() if until > now}
+        for port in [port for port, until in self._full.items() if until <= now]:
+            del self._full[port]
+            self._tell_full(port, "")
         if not self._full:
             return {}
         names = sorted(self._name(port) for port in self._full)
@@ -157,7 +159,13 @@ class SlowPath:
     def _table_full(self, event: Event, packet: bytes) -> None:
         if event.port not in self._full:
             log.warning("a port may open no more connections", port=self._name(event.port))
+            self._tell_full(event.port, "has as many connections as it may have, and opens no more")
         self._full[event.port] = self._time() + TOLD_FULL
+
+    def _tell_full(self, key: int, text: str) -> None:
+        port = self._host.keys.get(key)
+        if port is not None:
+            self._follower.report_ports(self._host.warn(port, "connections", text))
 
     # --- ports of shared addresses ------------------------------------------------------------------
 
@@ -179,7 +187,7 @@ class SlowPath:
         return sum(one.packets for one in counted) if counted is not None else 0
 
     def _warn(self, port: str, text: str) -> None:
-        self._follower.report_ports(self._host.warn(port, text))
+        self._follower.report_ports(self._host.warn(port, "shares", text))
 
     # --- what other hosts learned -------------------------------------------------------------------
 
