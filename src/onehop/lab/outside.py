@@ -35,6 +35,9 @@ SETTINGS = {
     # What comes back by another uplink than it left by is no forgery.
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
+    # Addresses are used at once, not after seconds of asking whether somebody else has them.
+    "net.ipv6.conf.all.accept_dad": 0,
+    "net.ipv6.conf.default.accept_dad": 0,
     # Every traceroute is answered.
     "net.ipv4.icmp_ratelimit": 0,
     "net.ipv6.icmp.ratelimit": 0,
