@@ -112,8 +112,8 @@ class FlowKey(Layout, frozen=True):
     dst_port: BE16
     protocol: U8
     icmp_type: U8
-    dscp: U8
     version: U8
+    _1: ClassVar = pad(1)
 
 
 class Flow(Layout, frozen=True):
@@ -135,7 +135,8 @@ class Flow(Layout, frozen=True):
     host: Annotated[U32, "to send to; or that it must come from"]
     ifindex: Annotated[U32, "to deliver to, if here"]
     flags: Annotated[U32, "FlowFlag"]
-    _1: ClassVar = pad(4)
+    dscp: Annotated[U8, "of the packets that this is about"]
+    _1: ClassVar = pad(3)
     made: Annotated[U64, "it holds for FLOW_LIFE, so that records and hints are touched now and then"]
     new: Annotated[Ends, "with TRANSLATE"] = NO_ENDS
     _2: ClassVar = pad(4)

@@ -732,7 +732,6 @@ inline_ void forget_flow(struct walk *w, __u32 place, const struct tuple_key *re
 	key.dst_port = replies->dst_port;
 	key.protocol = replies->protocol;
 	key.version = w->packet.version;
-	key.dscp = w->packet.tos >> 2;
 	if (is_icmp(&w->packet))
 		key.icmp_type = w->packet.version == 4 ? 0 : 129;
 	if (bpf_map_lookup_elem(&flows, &key)) /* which costs less than deleting what is not there */
@@ -773,6 +772,7 @@ stage_ int use_hint(struct walk *w, __u32 opener)
 	fresh.opener = opener;
 	fresh.used = now();
 	bpf_map_update_elem(&hints, &key, &fresh, BPF_ANY);
+	w->no_cache = 1; /* what the walk does not refuse is no reply */
 	return 0;
 }
 

@@ -655,7 +655,7 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 	if (host < 0 && is_here(&a) && is_stranger(&a, -host) && tell_of_stranger(skb, &a, -host))
 		return left();
 	if (host < 0)
-		return refused(host == -DROP_UNKNOWN_PEER ? 0 : a.source, -host, skb->len);
+		return refused(0, -host, skb->len); /* whoever it says to come from */
 	if (!is_here(&a))
 		return pass_on(skb, &a, left_for(&a));
 	skb->cb[CB_PORT] = a.target;
@@ -676,20 +676,22 @@ SEC("tc") int from_underlay(struct __sk_buff *skb)
 /* A tunnel packet for a port of this host, or for the members of a network. */
 inline_ int take(struct __sk_buff *skb, struct walk *w)
 {
-	int end = 0;
+	int end = OUTPUT;
 
-	if (w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD))
-		end = follow(w); /* all else has been judged by its sender */
-	if (end)
+	if (!(w->tunnel & TUNNEL_FLAG_FLOOD)) {
+		end = locate(w);
+		if (w->out.host != THIS_HOST)
+			return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
+		if (!w->out.ifindex)
+			return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
+	}
+	if (end == OUTPUT && w->tunnel & (TUNNEL_FLAG_RETURN | TUNNEL_FLAG_ASK | TUNNEL_FLAG_FLOOD) && follow(w))
+		return DROPPED; /* all else has been judged by its sender */
+	if (end != OUTPUT)
 		return end;
 	classify(skb, w);
 	w->may_reply = 0;
-	if (w->tunnel & TUNNEL_FLAG_FLOOD)
-		return SPREAD;
-	end = locate(w);
-	if (w->out.host != THIS_HOST)
-		return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
-	return end == OUTPUT ? arrive_here(skb, w) : end;
+	return w->tunnel & TUNNEL_FLAG_FLOOD ? SPREAD : arrive_here(skb, w);
 }
 
 SEC("tc") int receive(struct __sk_buff *skb)

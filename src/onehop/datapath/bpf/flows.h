@@ -14,7 +14,7 @@ struct glance {
 	__u32 macs[3];
 	__u16 length; /* of the largest segment's IP packet */
 	__u8 ttl, tcp_flags;
-	__u8 is_tcp;
+	__u8 is_tcp, dscp;
 };
 
 inline_ bool glance_transport(struct __sk_buff *skb, struct flow_key *key, struct glance *g, void *l4, void *end,
@@ -72,7 +72,7 @@ inline_ bool glance_ipv4(struct __sk_buff *skb, struct flow_key *key, struct gla
 	map_v4(&key->dst, ip->dst);
 	key->version = 4;
 	key->protocol = ip->protocol;
-	key->dscp = ip->tos >> 2;
+	g->dscp = ip->tos >> 2;
 	g->ttl = ip->ttl;
 	g->length = length;
 	return glance_transport(skb, key, g, ip + 1, end, length, 20);
@@ -99,7 +99,7 @@ inline_ bool glance_ipv6(struct __sk_buff *skb, struct flow_key *key, struct gla
 	key->dst = ip->dst;
 	key->version = 6;
 	key->protocol = ip->protocol;
-	key->dscp = (__u8)(word >> 20) >> 2;
+	g->dscp = (__u8)(word >> 20) >> 2;
 	g->ttl = ip->ttl;
 	g->length = length;
 	return glance_transport(skb, key, g, ip + 1, end, length, 40);
@@ -152,7 +152,7 @@ inline_ bool is_valid(const struct flow *f, const struct glance *g)
 
 	if ((macs[0] ^ g->macs[0]) | (macs[1] ^ g->macs[1]) | (macs[2] ^ g->macs[2]))
 		return false;
-	if (g->length > f->mtu || (f->hops && g->ttl <= f->hops) || now() - f->made > FLOW_LIFE)
+	if (g->dscp != f->dscp || g->length > f->mtu || (f->hops && g->ttl <= f->hops) || now() - f->made > FLOW_LIFE)
 		return false;
 	for (int i = 0; i < MAX_ZONES; i++) {
 		__u32 zone = f->crossed[i].zone, *epoch;
@@ -229,6 +229,7 @@ inline_ void fill_flow(struct walk *w, struct flow *f)
 	f->flags = (w->out.host == THIS_HOST ? FLOW_FLAG_LOCAL : 0) |
 		   (w->out.flags & PORT_FLAG_REDIRECT_PEER ? FLOW_FLAG_REDIRECT_PEER : 0) |
 		   (w->hops || __builtin_memcmp(w->near_macs, w->packet.macs, 12) ? FLOW_FLAG_REWRITE : 0);
+	f->dscp = w->packet.tos >> 2;
 	f->made = now();
 	if (!w->translated)
 		return;
@@ -239,7 +240,7 @@ inline_ void fill_flow(struct walk *w, struct flow *f)
 inline_ void keep_flow(struct walk *w, const struct flow *f, __u32 place)
 {
 	struct packet *p = &w->packet;
-	struct flow_key key = { .place = place, .protocol = p->protocol, .dscp = p->tos >> 2, .version = p->version };
+	struct flow_key key = { .place = place, .protocol = p->protocol, .version = p->version };
 
 	if (w->no_cache || !(p->knows & CACHEABLE) || w->related)
 		return;

@@ -546,8 +546,8 @@ struct flow_key {
 	__be16 dst_port;
 	__u8 protocol;
 	__u8 icmp_type;
-	__u8 dscp;
 	__u8 version;
+	__u8 _1[1];
 };
 _Static_assert(sizeof(struct flow_key) == 44, "flow_key: size");
 _Static_assert(__builtin_offsetof(struct flow_key, place) == 0, "flow_key.place");
@@ -557,8 +557,8 @@ _Static_assert(__builtin_offsetof(struct flow_key, src_port) == 36, "flow_key.sr
 _Static_assert(__builtin_offsetof(struct flow_key, dst_port) == 38, "flow_key.dst_port");
 _Static_assert(__builtin_offsetof(struct flow_key, protocol) == 40, "flow_key.protocol");
 _Static_assert(__builtin_offsetof(struct flow_key, icmp_type) == 41, "flow_key.icmp_type");
-_Static_assert(__builtin_offsetof(struct flow_key, dscp) == 42, "flow_key.dscp");
-_Static_assert(__builtin_offsetof(struct flow_key, version) == 43, "flow_key.version");
+_Static_assert(__builtin_offsetof(struct flow_key, version) == 42, "flow_key.version");
+_Static_assert(__builtin_offsetof(struct flow_key, _1) == 43, "flow_key._1");
 
 /* What was decided about a flow. It holds while the epochs are those in `crossed`. */
 struct flow {
@@ -578,7 +578,8 @@ struct flow {
 	__u32 host; /* to send to; or that it must come from */
 	__u32 ifindex; /* to deliver to, if here */
 	__u32 flags; /* FlowFlag */
-	__u8 _1[4];
+	__u8 dscp; /* of the packets that this is about */
+	__u8 _1[3];
 	__u64 made; /* it holds for FLOW_LIFE, so that records and hints are touched now and then */
 	struct ends new; /* with TRANSLATE */
 	__u8 _2[4];
@@ -600,7 +601,8 @@ _Static_assert(__builtin_offsetof(struct flow, source) == 68, "flow.source");
 _Static_assert(__builtin_offsetof(struct flow, host) == 72, "flow.host");
 _Static_assert(__builtin_offsetof(struct flow, ifindex) == 76, "flow.ifindex");
 _Static_assert(__builtin_offsetof(struct flow, flags) == 80, "flow.flags");
-_Static_assert(__builtin_offsetof(struct flow, _1) == 84, "flow._1");
+_Static_assert(__builtin_offsetof(struct flow, dscp) == 84, "flow.dscp");
+_Static_assert(__builtin_offsetof(struct flow, _1) == 85, "flow._1");
 _Static_assert(__builtin_offsetof(struct flow, made) == 88, "flow.made");
 _Static_assert(__builtin_offsetof(struct flow, new) == 96, "flow.new");
 _Static_assert(__builtin_offsetof(struct flow, _2) == 132, "flow._2");
