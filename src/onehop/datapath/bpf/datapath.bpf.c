@@ -308,6 +308,7 @@ inline_ int conclude(struct __sk_buff *skb, struct walk *w, int end)
 		bpf_tail_call(skb, &steps, STEP_ANSWERS);
 		return TC_ACT_SHOT;
 	case LEFT:
+		w->drop = 0; /* not yet: it comes again, or is given up */
 		tell_verdict(w, ACTION_SLOW_PATH);
 		return TC_ACT_SHOT;
 	}
