@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -429,32 +429,17 @@ class KernelHost:
                 if record.flags & RecordFlag.INBOUND:
                     opener, far = far, opener
                 home = record.home if record.flags & RecordFlag.TRANSLATED else key
-                found[self._tuple(key)] = (
+                found[self.tuple_of(key)] = (
                     opener, far, home.src, home.dst, home.src_port, home.dst_port, *map(mac_of, macs),
                     record.tos >> 2, Life(record.life),
                 )  # fmt: skip
         return found
 
-    def catch_up(self, spec: dict[Any, Any], everywhere: Collection[Any]) -> None:
-        """For a second, the flow cache takes replies without noting that they open a connection, or close one
-        that both sides have opened. If that was so with the last packet, note it as the next one would.
-        """
-        if not any(run.verdict.hit for run in self.runs):
-            return
-        for key, record in self.tables.items("records"):
-            life = spec.get(self._tuple(key), [record.life])[-1]
-            opens = (record.life, life) == (Life.OPENING, Life.OPEN)
-            _, protocol, src, dst, *ports = self._tuple(key)
-            both = any(other[1:] == (protocol, dst, src, *ports[::-1]) for other in everywhere)
-            free = any(run.verdict.hit and not run.verdict.tunnel for run in self.runs)  # of no record
-            if life != record.life and (opens or both or free):
-                self.tables.maps["records"].update(key, msgspec.structs.replace(record, life=life))
-
     def hints(self) -> dict[Any, Any]:
         hints = self.tables.items("hints")
-        return {self._tuple(k): self._names.port(h.opener) for k, h in hints if _age(h.used) <= HINT_LIFE}
+        return {self.tuple_of(k): self._names.port(h.opener) for k, h in hints if _age(h.used) <= HINT_LIFE}
 
-    def _tuple(self, key: Any) -> tuple[Any, ...]:
+    def tuple_of(self, key: Any) -> tuple[Any, ...]:
         return self._names.port(key.port), key.protocol, key.src, key.dst, key.src_port, key.dst_port
 
     def fragments(self) -> dict[Any, Any]:
