@@ -12,15 +12,17 @@ import os
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from tests.support import random_clouds, random_outside
 from tests.support.kernel.cloud import Kernel
 from tests.support.kernel.twin import Twin
-from tests.support.random_clouds import Raw, scenarios
+from tests.support.random_clouds import Raw
 from tests.support.scenario import case_of
 from tests.support.scenario_runner import Runner
 
 PACKETS = int(os.environ.get("DIFFERENTIAL_PACKETS", "10000"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "7"))
 EXAMPLES = 50  # at a time
+CLOUDS = random_clouds.scenarios() | random_outside.scenarios()
 
 
 def test_whatever_happens_the_programs_do_what_the_simulation_does(kernel: Kernel) -> None:
@@ -46,6 +48,6 @@ def test_whatever_happens_the_programs_do_what_the_simulation_does(kernel: Kerne
             print_blob=False,
             report_multiple_bugs=False,
         )
-        seed(SEED + round)(checked(given(scenarios())(run)))()
+        seed(SEED + round)(checked(given(CLOUDS)(run)))()
         round += 1
     assert sent >= PACKETS
