@@ -177,6 +177,8 @@ stage_ int know_ends(struct walk *w)
 	port = bpf_map_lookup_elem(&ports, &w->owner);
 	if (!uplink || !port)
 		return drop(w, STAGE_UNDERLAY, DROP_UNKNOWN_KEY);
+	if (!port->ifindex)
+		return drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	w->router = uplink->device;
 	w->quota = port->quota ? port->quota : quota;
 	return GO;
@@ -415,8 +417,6 @@ SEC("tc") int from_outside(struct __sk_buff *skb)
 	w->target = w->owner;
 	if (end == OUTPUT)
 		end = locate(w);
-	if (end == OUTPUT && !w->out.ifindex)
-		end = drop(w, STAGE_EGRESS_PORT, DROP_NO_BINDING);
 	if (end != OUTPUT)
 		return conclude(skb, w, end);
 	w->host = host;
