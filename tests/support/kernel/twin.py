@@ -34,12 +34,14 @@ class Twin:
     def __init__(self, kernel: Kernel, view: View, *, use_flows: bool = False) -> None:
         self.simulated = Simulated(view, use_flows=use_flows)
         self.kernel = KernelCloud(kernel, view)
+        self.packets = 0  # that have been sent
 
     @property
     def view(self) -> View:
         return self.simulated.view
 
     def send(self, port: Port, frame: bytes) -> network.Life:
+        self.packets += 1
         spec = self.simulated.cloud.send(port.id, frame)
         real = self.kernel.send(port.id, frame)
         return self._same(f"sent at {port.name}: {frame.hex()}", spec, real)
