@@ -188,9 +188,9 @@ static int try_port(__u32 i, struct candidates *c)
 	c->key.src_port = bpf_htons(b->first + x % BLOCK_PORTS);
 	if (c->echo)
 		c->key.dst_port = c->key.src_port;
-	else if (forward_at(c->router, &c->key.src, c->key.src_port, c->key.protocol))
+	if (is_taken(&c->key, &c->w->original)) /* as most are that are not free */
 		return 0;
-	if (is_taken(&c->key, &c->w->original))
+	if (!c->echo && forward_at(c->router, &c->key.src, c->key.src_port, c->key.protocol))
 		return 0;
 	c->found = 1;
 	return 1;
