@@ -36,6 +36,9 @@ from onehop.model import Host, Port
 from onehop.model.formats import parse_ip, parse_mac
 from onehop.model.view import Topology
 
+# No socket lingers after its end. Before each measurement Onehop forgets its connections, and so would give
+# ports away again that the machine outside still remembers, which may refuse them for a second.
+SETTINGS = {**MACHINE_SETTINGS, "net.ipv4.tcp_max_tw_buckets": "0"}
 MASQUERADE = f"""table ip nat {{
   chain postrouting {{
     type nat hook postrouting priority 100;
@@ -68,9 +71,9 @@ def places(way: str, tenants: tuple[str, ...], *, local: bool) -> Iterator[Place
                 made.sysctl(setting, value)
             return made
 
-        machines = {tenant: make(tenant, MACHINE_SETTINGS) for tenant in tenants}
+        machines = {tenant: make(tenant, SETTINGS) for tenant in tenants}
         hosts = tuple(make(f"host-{name}", HOST_SETTINGS) for name in HOSTS[: 1 if local else 2])
-        made = Places(machines, hosts, make("outside", MACHINE_SETTINGS))
+        made = Places(machines, hosts, make("outside", SETTINGS))
         _wire(made)
         yield made
 
