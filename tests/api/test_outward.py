@@ -355,3 +355,35 @@ def test_a_packet_to_the_outside_is_explained_before_its_machine_is_on_any_host(
     assert told.get("drop") is None, told
     assert addresses(outer)[0] in str(told)
     assert me.list("snat-blocks") == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_packet_from_outside_is_explained_up_to_the_rule_that_it_lacks(
+    admin: Api, cloud: tuple[Api, str, str], tenant: tuple[Api, str], gateways: list[str], version: int
+) -> None:
+    add(admin, cloud, gateways[0], 0)
+    me, _ = tenant
+    me.create("networks", name="web")
+    me.create("subnets", name="v4", network="web", cidr="10.0.1.0/24")
+    me.create("subnets", name="v6", network="web", cidr="fd00:1::/64")
+    me.create("security-groups", name="open")
+    allowed = {"direction": "ingress", "protocol": "tcp", "ports": "80"}
+    me.create("security-group-rules", name="http", security_group="open", **allowed)
+    me.create("ports", name="p", network="web", security_groups=["open"])
+    me.create("routers", name="edge", external=cloud[2])
+    subnet = f"{cloud[1]}:{cloud[2]}/v{version}"
+    floating = me.create("floating-ips", name=f"f{version}", subnet=subnet, port="web/p")["ip"]
+    (uplink,) = {
+        b["port"] for b in admin.list("bindings", host=gateways[0]) if admin.get("ports", b["port"])["router"]
+    }
+    source, to = ("198.51.100.1", floating) if version == 4 else ("[2001:db8:f::1]", f"[{floating}]")
+
+    def trace(packet: str) -> Json:
+        return admin.told("POST", "/v1/trace", {"port": uplink, "packet": packet})
+
+    passes = trace(f"tcp {source}:4000 > {to}:80")
+    assert (passes["drop"], len(passes["outputs"])) == (None, 1), passes
+    refused = trace(f"tcp {source}:4000 > {to}:22")
+    assert (refused["drop"], refused["outputs"]) == ("security_group", [])
+    with pytest.raises(Refused, match="does not say its source"):
+        trace(f"tcp {to}:80")

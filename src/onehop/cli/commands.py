@@ -115,7 +115,13 @@ _QUESTIONS = (
         "questions:trace",
         (Argument("packet", "Such as 'tcp 10.0.1.5:4000 > 10.0.2.7:80'.", required=False),),
         (
-            Option("from", "The port that the packet comes from.", "PORT", dest="port", ref="port"),
+            Option(
+                "from",
+                "The port that the packet comes from: a machine's, or a router's uplink.",
+                "PORT",
+                dest="port",
+                ref="port",
+            ),
             Option("pcap", "Instead of a packet: those of this capture, one after the other.", "FILE"),
             Option("offline", "Ask this document rather than a controller.", "FILE"),
             *COMMON,

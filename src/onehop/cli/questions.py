@@ -104,17 +104,20 @@ def _document(call: Call) -> View:
         raise Failure("\n".join([f"{file.name} is no document:", *lines])) from None
 
 
-def _port(view: View, text: str) -> Port:
+def _port(view: View, text: str, *, uplinks: bool = False) -> Port:
     from onehop.model import KINDS, Port, Project
     from onehop.model.names import Unresolved, resolve
+    from onehop.model.zones import is_uplink
 
     (project,) = view.all(Project)
     try:
         port = view.get(Port, resolve(text, KINDS["port"], view, project.id))
     except Unresolved as error:
         raise Failure(str(error)) from None
-    if port is None or port.network is None or port.kind == "router":
-        raise Failure(f"{text} is no machine's port")
+    if port is None or (
+        (port.network is None or port.kind == "router") and not (uplinks and is_uplink(view, port))
+    ):
+        raise Failure(f"{text} is no machine's port" + (", and no uplink" if uplinks else ""))
     return port
 
 
@@ -127,7 +130,7 @@ def _offline_traces(call: Call) -> Iterator[dict[str, Any]]:
     from onehop.simulation.walk import walk
 
     view = _document(call)
-    port = _port(view, call.option("port"))
+    port = _port(view, call.option("port"), uplinks=True)
     if call.option("pcap"):
         frames = _capture(call.option("pcap"))
     else:

@@ -12,7 +12,7 @@
 `SOURCE >` may be left out: then it is the port's own address, and 40000. Behind it may stand, in any order:
 TCP flags, `reply`, `df`, and ttl= dscp= id= seq= size= (bytes of data) type= code= vlan= src-mac= dst-mac=.
 Without MACs, the frame goes from the port's MAC to that of the destination on the same subnet, or of the
-gateway.
+gateway. At a router's uplink it comes from outside, to the router: its source has to be given.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from onehop.simulation.packet import (
 )
 
 NO_MAC = "00:00:00:00:00:00"
+MAC_OUTSIDE = "02:00:00:00:00:01"  # of whoever is beyond an uplink
 DEFAULT_PORT = 40000
 
 
@@ -149,6 +150,8 @@ def _ip(view: View, port: Port, words: list[str]) -> Frame:
     source, target, rest = _ends(words)
     options = _options(rest)
     dst, dst_port = _end(target)
+    if source is None and port.router is not None:
+        raise BadPacketText("a packet from outside does not say its source: write SOURCE > DESTINATION")
     src, src_port = _end(source) if source else (_own(port, dst.version), DEFAULT_PORT)
     if name in ("tcp", "udp", "sctp") and (dst_port is None or src_port is None):
         raise BadPacketText(f"{name} needs ports: write {name} 10.0.1.5:4000 > 10.0.2.7:80")
@@ -164,7 +167,7 @@ def _ip(view: View, port: Port, words: list[str]) -> Frame:
     vlan = options.number("vlan", 0)
     return Frame(
         dst=options.dst_mac or mac_for(view, port, dst),
-        src=options.src_mac or port.mac,
+        src=options.src_mac or (port.mac if port.router is None else MAC_OUTSIDE),
         payload=packet,
         vlans=(Vlan(vlan),) if vlan else (),
     )
@@ -237,8 +240,10 @@ def mac_for(view: View, port: Port, dst: Ip) -> str:
     """The MAC that a machine would send to: of the destination on its subnet, or of the gateway."""
     if dst.is_multicast:
         return multicast_mac(dst)
-    if str(dst) == "255.255.255.255" or port.network is None:
+    if str(dst) == "255.255.255.255":
         return BROADCAST
+    if port.network is None:
+        return port.mac
     network = view.get(Network, port.network)
     assert network is not None
     subnets = [view.get(Subnet, a.subnet) for a in port.addresses]

@@ -25,6 +25,7 @@ from onehop.model import KINDS, Port, Problem
 from onehop.model.extract import TooLarge, extract
 from onehop.model.formats import is_id
 from onehop.model.view import View
+from onehop.model.zones import is_uplink
 from onehop.simulation import reach as reaching
 from onehop.simulation.packet import build
 from onehop.simulation.packet_text import BadPacketText, read
@@ -64,16 +65,18 @@ async def trace(request: AnyRequest) -> Response[bytes]:
     call = Call.of(request)
     only_parameters(request, ("project",))
     wanted = convert(await body(request), Trace)
-    port = _port(call, wanted.port, "port")
+    port = _port(call, wanted.port, "port", uplinks=True)
     view = call.here.engine.as_if_bound(port.id)
     verdict = walk(view, State(), port.id, _frame(view, port, wanted))
     return answer(told(call.view, visible(verdict, call.view, call.access)))
 
 
-def _port(call: Call, text: str, field: str) -> Port:
+def _port(call: Call, text: str, field: str, *, uplinks: bool = False) -> Port:
     port = call.readable(KINDS["port"], text)
-    if not isinstance(port, Port) or port.network is None or port.kind == "router":
-        raise Unprocessable("no machine is at this port", [Problem(field, "is no machine's port")])
+    assert isinstance(port, Port)
+    if (port.network is None or port.kind == "router") and not (uplinks and is_uplink(call.view, port)):
+        what = "is no machine's port, and no uplink" if uplinks else "is no machine's port"
+        raise Unprocessable("no machine is at this port", [Problem(field, what)])
     return port
 
 
