@@ -40,6 +40,25 @@ def socket_in(place: Namespace, address: str, kind: socket.SocketKind) -> socket
     return made
 
 
+def _ready(
+    seconds: float, *, reading: Sequence[socket.socket] = (), writing: Sequence[socket.socket] = ()
+) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Which sockets can be read, and written; by poll: select knows the first 1,024 descriptors alone."""
+    poll = select.poll()
+    events: dict[int, int] = {}
+    for ends, event in ((reading, select.POLLIN), (writing, select.POLLOUT)):
+        for end in ends:
+            events[end.fileno()] = events.get(end.fileno(), 0) | event
+    for descriptor, wanted in events.items():
+        poll.register(descriptor, wanted)
+    told = dict(poll.poll(max(0.0, seconds) * 1000))
+    broken = select.POLLERR | select.POLLHUP
+    return (
+        [end for end in reading if told.get(end.fileno(), 0) & (select.POLLIN | broken)],
+        [end for end in writing if told.get(end.fileno(), 0) & (select.POLLOUT | broken)],
+    )
+
+
 def ping(place: Namespace, address: str, *options: str, seconds: float = 2.0) -> bool:
     """Whether a question is answered, at the first or second try."""
     argv = ["ping", "-n", "-c", "1", "-W", str(seconds), *options, address]
@@ -80,10 +99,10 @@ def udp_to(
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(OSError):  # told of an error by ICMP
                 client.send(b"?")
-            for server in select.select(listening, [], [], min(left, 0.3))[0]:
+            for server in _ready(min(left, 0.3), reading=listening)[0]:
                 _, sender = server.recvfrom(16)
                 server.sendto(b"!", sender)
-                if select.select([client], [], [], 1.0)[0]:
+                if _ready(1.0, reading=[client])[0]:
                     return client.recv(16) == b"!"
     return False
 
@@ -106,7 +125,7 @@ class Pair:
         deadline = time.monotonic() + patience
         while len(got) < len(data) and time.monotonic() < deadline:
             writing = [one] if sent < len(data) else []
-            readable, writable, _ = select.select([other], writing, [], 0.2)
+            readable, writable = _ready(0.2, reading=[other], writing=writing)
             if writable:
                 sent += one.send(data[sent : sent + (1 << 20)])
             if readable:
@@ -165,8 +184,8 @@ def connect_to(
             client.bind(("", source_port))
         client.connect_ex(target)
         # Ready to write: open, or refused.
-        _, writable, _ = select.select([], [client], [], seconds)
-        reached = select.select(listeners, [], [], seconds)[0] if writable else []
+        _, writable = _ready(seconds, writing=[client])
+        reached = _ready(seconds, reading=listeners)[0] if writable else []
         if not reached or client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             client.close()
             return None

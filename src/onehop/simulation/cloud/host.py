@@ -392,6 +392,8 @@ class Host:
                     known = self.state.hints.get((port, replies))
                     if known is None or known.opener != hint.opener:
                         self.flows.forget_tuple(port, replies)
+                case WriteRecord(record) if record.inbound and record.key not in self.state.records:
+                    self.flows.forget_tuple(record.owner, record.home)  # what it sends is a reply from now on
                 case LearnMac() | LearnNeighbour():
                     self._learn(effect)
         self.state = self.state.after(effects)
