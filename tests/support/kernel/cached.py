@@ -39,6 +39,8 @@ def catch_up(host: KernelHost, spec: dict[Any, Any], everywhere: Collection[Any]
         opens = (record.life, life) == (Life.OPENING, Life.OPEN)
         if life != record.life and hit(host) and (opens or both or free):
             fresh = msgspec.structs.replace(fresh, life=life)
+        if hit(host):
+            fresh = msgspec.structs.replace(fresh, tos=spec[known][-2] << 2)  # of the last packet
         if fresh != record:
             host.tables.maps["records"].update(key, fresh)
 
